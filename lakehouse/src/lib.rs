@@ -1,0 +1,27 @@
+//! Iceberg tables whose data files are Avro, committed exactly once.
+//!
+//! Rows come in as Arrow batches and leave as snapshots, in the order of these modules:
+//! `spec` (what the table must look like) → `avro` (columns → blocks) → `datafile` (blocks → file and
+//! metrics) → `storage` (file → object store) → `position` (may this be committed?) → `catalog` and
+//! `commit` (one fenced compare-and-swap) → `scan` (the way back: snapshot → Arrow).
+//!
+//! This crate knows no Kafka client. Offsets and partitions are numbers to it, and Iceberg's own types
+//! stay inside.
+
+pub mod ids;
+pub mod spec;
+
+pub mod avro;
+pub mod datafile;
+pub mod storage;
+
+pub mod position;
+
+pub mod catalog;
+pub mod commit;
+
+pub mod scan;
+
+mod error;
+
+pub use error::{Error, Kind, Result};
