@@ -1,1 +1,36 @@
-//! Placeholder.
+//! Synthetic shoppers whose activity goes to Kafka.
+//!
+//! In the order in which data flows:
+//! [`settings`] → [`dice`] → [`shop`] → [`session`] → [`fault`] → [`generator`]
+//! → [`placement`] (pure up to here) → [`rate`], [`pace`] → [`ledger`] → [`emitter`].
+//!
+//! [`Generator`] is a pure function of its [`GeneratorSettings`]: the same
+//! settings give the same bytes on every machine, so whoever knows them can say
+//! what stands at any offset ([`Generator::partitioned`]). [`emit`] publishes
+//! that stream and accounts for every record of it.
+//!
+//! This crate never reads from Kafka, never checks what becomes of a record
+//! after its acknowledgement, and reads the time of day only in `main`.
+
+mod dice;
+mod emitter;
+mod fault;
+mod generator;
+mod ledger;
+mod pace;
+mod placement;
+mod producer;
+mod rate;
+mod session;
+mod settings;
+mod shop;
+
+pub use emitter::{EmitError, EmitterSettings, Progress, Summary, emit};
+pub use fault::Fault;
+pub use generator::{Emission, Generator, Tally};
+pub use ledger::{Misplaced, PartitionSummary};
+pub use pace::{NextRecord, Pace, Unlimited};
+pub use placement::{Partitioned, Placed, partition_of};
+pub use producer::{Compression, Property, PropertyError};
+pub use rate::{Rate, RateError};
+pub use settings::{Fraction, FractionError, GeneratorSettings};

@@ -1,0 +1,302 @@
+//! Publishes the stream: the loop between generator, pace and client.
+//!
+//! The loop decides nothing about a record's content and keeps no account of
+//! its own; it stops by itself only when the count is reached.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use tokio_util::sync::CancellationToken;
+
+use crate::generator::{Emission, Generator, Tally};
+use crate::ledger::{Misplaced, PartitionSummary};
+use crate::pace::{NextRecord, Pace};
+use crate::placement::{Lengths, Placed, partition_of};
+use crate::producer::{Compression, Handed, Producer, Property};
+use crate::{GeneratorSettings, Rate};
+
+/// Records between two looks at reports, stop signal and clock.
+const BURST_RECORDS: u64 = 256;
+/// How long to wait when nothing may be sent; reports come in meanwhile.
+const WAIT: Duration = Duration::from_millis(1);
+/// How often progress is told.
+const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
+/// How long the topic may take to appear: a broker's cold start.
+const TOPIC_TIMEOUT: Duration = Duration::from_secs(60);
+/// How long to wait between two questions for the topic.
+const TOPIC_RETRY: Duration = Duration::from_millis(200);
+
+/// What to publish, where, and how fast.
+#[derive(Clone, Debug)]
+pub struct EmitterSettings {
+    /// Addresses of brokers: `host:port`, separated by commas.
+    pub brokers: String,
+    /// The topic, which must exist or be created by the broker.
+    pub topic: String,
+    /// How many records per second.
+    pub rate: Rate,
+    /// How many records; endless without.
+    pub events: Option<u64>,
+    /// The stream.
+    pub generator: GeneratorSettings,
+    /// How batches are compressed.
+    pub compression: Compression,
+    /// How long the last acknowledgements may take after the last record.
+    pub flush_timeout: Duration,
+    /// More settings for librdkafka.
+    pub properties: Vec<Property>,
+}
+
+/// How far the emitter is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Records handed to the client.
+    pub sent: u64,
+    /// Records that the broker acknowledged.
+    pub delivered: u64,
+    /// Records that were given up.
+    pub failed: u64,
+    /// How many there will be, if they end.
+    pub total: Option<u64>,
+}
+
+/// What was published.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Summary {
+    /// Records handed to the client, by kind.
+    pub sent: Tally,
+    /// Records that the broker acknowledged.
+    pub delivered: u64,
+    /// Records that were given up.
+    pub failed: u64,
+    /// Why the last of them was given up.
+    pub last_failure: Option<String>,
+    /// Acknowledged records that don't stand where the stream's order puts them.
+    pub misplaced: u64,
+    /// The first of them.
+    pub first_misplaced: Option<Misplaced>,
+    /// How many partitions the topic has.
+    pub partition_count: i32,
+    /// The acknowledged records of each partition.
+    pub partitions: BTreeMap<i32, PartitionSummary>,
+    /// From the topic's appearance to the last acknowledgement.
+    pub elapsed: Duration,
+}
+
+impl Summary {
+    /// Records that were sent and not acknowledged, for whatever reason.
+    pub fn undelivered(&self) -> u64 {
+        self.sent.records.saturating_sub(self.delivered)
+    }
+}
+
+/// Why nothing, or nothing more, could be published.
+#[derive(Debug, thiserror::Error)]
+pub enum EmitError {
+    /// librdkafka refuses a setting. Correct it.
+    #[error("the Kafka client refuses its settings: {reason}")]
+    Settings {
+        /// What librdkafka says.
+        reason: String,
+    },
+    /// The topic didn't appear. Check address and name, or create it.
+    #[error("topic `{topic}` is not to be had from {brokers}: {reason}")]
+    NoTopic {
+        /// The topic.
+        topic: String,
+        /// Who was asked.
+        brokers: String,
+        /// What the last answer was.
+        reason: String,
+    },
+    /// The client takes no more records. Start again.
+    #[error("the Kafka client takes no more records for topic `{topic}`: {reason}")]
+    Refused {
+        /// The topic.
+        topic: String,
+        /// What librdkafka says.
+        reason: String,
+    },
+}
+
+/// Publishes the stream until its count is reached or `stop` is cancelled, then
+/// waits up to [`EmitterSettings::flush_timeout`] for the last acknowledgements.
+///
+/// `pace` may hold the stream back; `progress` is told ten times a second. The
+/// work is done on a blocking thread, which also ends when the future is dropped.
+///
+/// # Errors
+///
+/// - [`EmitError::Settings`]: correct the setting that is named.
+/// - [`EmitError::NoTopic`]: nothing was sent; check the address, or create the topic.
+/// - [`EmitError::Refused`]: the client is broken for good; start a new one.
+///
+/// Undelivered records are no error here: [`Summary::undelivered`] counts them.
+pub async fn emit(
+    settings: &EmitterSettings,
+    pace: Arc<dyn Pace>,
+    progress: impl FnMut(Progress) + Send + 'static,
+    stop: &CancellationToken,
+) -> Result<Summary, EmitError> {
+    let stop = stop.child_token();
+    let _stop_when_dropped = stop.clone().drop_guard();
+    let settings = settings.clone();
+    let work = move || run(&settings, &*pace, progress, &stop);
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+}
+
+fn run(
+    settings: &EmitterSettings,
+    pace: &dyn Pace,
+    mut progress: impl FnMut(Progress),
+    stop: &CancellationToken,
+) -> Result<Summary, EmitError> {
+    let producer = Producer::new(settings)?;
+    let Some(partitions) = await_topic(settings, &producer, stop)? else {
+        return Ok(Summary::default());
+    };
+    let clock = Stopwatch::start();
+    let mut stream = Stream::new(settings, partitions);
+    let mut told_at = Duration::ZERO;
+    while !stop.is_cancelled() && stream.left() > 0 {
+        let due = settings.rate.due(clock.elapsed()).saturating_sub(stream.sent.records);
+        let mut quota = due.min(stream.left()).min(BURST_RECORDS);
+        if quota == 0 {
+            producer.poll(WAIT);
+        }
+        while quota > 0 && stream.step(&producer, pace)? == Step::Sent {
+            quota -= 1;
+        }
+        // What is left of the quota was held back, by the pace or the client's queue.
+        producer.poll(if quota > 0 { WAIT } else { Duration::ZERO });
+        if clock.elapsed() - told_at >= PROGRESS_INTERVAL {
+            told_at = clock.elapsed();
+            progress(stream.progress(&producer));
+        }
+    }
+    producer.flush(settings.flush_timeout);
+    progress(stream.progress(&producer));
+    Ok(stream.summary(&producer, clock.elapsed()))
+}
+
+/// Waits for the topic; `None` when told to stop before it was there.
+fn await_topic(
+    settings: &EmitterSettings,
+    producer: &Producer,
+    stop: &CancellationToken,
+) -> Result<Option<i32>, EmitError> {
+    let clock = Stopwatch::start();
+    while !stop.is_cancelled() {
+        match producer.partitions() {
+            Ok(count) => return Ok(Some(count)),
+            Err(reason) if clock.elapsed() >= TOPIC_TIMEOUT => {
+                return Err(EmitError::NoTopic {
+                    topic: settings.topic.clone(),
+                    brokers: settings.brokers.clone(),
+                    reason,
+                });
+            }
+            Err(reason) => {
+                tracing::info!(topic = settings.topic, reason, "waiting for the topic");
+                producer.poll(TOPIC_RETRY);
+            }
+        }
+    }
+    Ok(None)
+}
+
+/// The stream on its way: the record at hand, and what went before it.
+struct Stream {
+    generator: Generator,
+    partitions: i32,
+    total: Option<u64>,
+    lengths: Lengths,
+    sent: Tally,
+    /// The next record; made, and not yet sent, when `pending`.
+    record: Placed,
+    pending: bool,
+}
+
+/// What became of an attempt to send one record.
+#[derive(PartialEq, Eq)]
+enum Step {
+    Sent,
+    HeldBack,
+}
+
+impl Stream {
+    fn new(settings: &EmitterSettings, partitions: i32) -> Self {
+        Self {
+            generator: Generator::new(&settings.generator),
+            partitions,
+            total: settings.events,
+            lengths: Lengths::default(),
+            sent: Tally::default(),
+            record: Placed { partition: 0, index: 0, emission: Emission::blank() },
+            pending: false,
+        }
+    }
+
+    fn left(&self) -> u64 {
+        self.total.map_or(u64::MAX, |total| total.saturating_sub(self.sent.records))
+    }
+
+    /// Makes the next record unless one waits, and sends it if it may go.
+    fn step(&mut self, producer: &Producer, pace: &dyn Pace) -> Result<Step, EmitError> {
+        if !self.pending {
+            self.generator.fill(&mut self.record.emission);
+            self.record.partition = partition_of(&self.record.emission.key, self.partitions);
+            self.record.index = self.lengths.push(self.record.partition);
+            self.pending = true;
+        }
+        if !pace.admits(&NextRecord::of(&self.record)) {
+            return Ok(Step::HeldBack);
+        }
+        match producer.hand(&self.record)? {
+            Handed::Full => Ok(Step::HeldBack),
+            Handed::Queued => {
+                self.sent.add(&self.record.emission);
+                self.pending = false;
+                Ok(Step::Sent)
+            }
+        }
+    }
+
+    fn progress(&self, producer: &Producer) -> Progress {
+        let (delivered, failed) = producer.ledger(|ledger| (ledger.delivered, ledger.failed));
+        Progress { sent: self.sent.records, delivered, failed, total: self.total }
+    }
+
+    fn summary(self, producer: &Producer, elapsed: Duration) -> Summary {
+        let ledger = producer.ledger(Clone::clone);
+        Summary {
+            sent: self.sent,
+            delivered: ledger.delivered,
+            failed: ledger.failed,
+            last_failure: ledger.last_failure,
+            misplaced: ledger.misplaced,
+            first_misplaced: ledger.first_misplaced,
+            partition_count: self.partitions,
+            partitions: ledger.partitions,
+            elapsed,
+        }
+    }
+}
+
+/// The one place that reads a clock: real time is what a rate is about.
+struct Stopwatch(Instant);
+
+impl Stopwatch {
+    #[allow(clippy::disallowed_methods, reason = "the shell measures; pure code is told")]
+    fn start() -> Self {
+        Self(Instant::now())
+    }
+
+    fn elapsed(&self) -> Duration {
+        self.0.elapsed()
+    }
+}

@@ -1,0 +1,283 @@
+//! The Kafka client of the emitter: its settings, and what it reports.
+//!
+//! The only module that names rdkafka. It neither generates nor paces.
+
+use std::fmt;
+use std::str::FromStr;
+use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
+
+use rdkafka::ClientContext;
+use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::error::{KafkaError, RDKafkaErrorCode};
+use rdkafka::message::Message as _;
+use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use tracing::{debug, error, info, warn};
+
+use crate::ledger::Ledger;
+use crate::placement::Placed;
+use crate::{EmitError, EmitterSettings};
+
+/// Records the client holds before it pushes back: 20 MB with their overhead.
+const QUEUE_RECORDS_MAX: &str = "50000";
+/// Payload bytes the client holds before it pushes back.
+const QUEUE_KBYTES_MAX: &str = "32768";
+/// How long a batch may wait for company; the price is latency.
+const LINGER_MS: &str = "5";
+/// How long one question about the topic may take; SIGTERM waits as long.
+const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
+
+/// How batches are compressed on their way to the broker, and in its log.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Compression {
+    /// Not at all: the broker is on the same machine.
+    #[default]
+    None,
+    /// Small and slow.
+    Gzip,
+    /// Fast.
+    Snappy,
+    /// Fast.
+    Lz4,
+    /// Smallest.
+    Zstd,
+}
+
+impl Compression {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+
+    /// Kafka's name for it.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Gzip => "gzip",
+            Self::Snappy => "snappy",
+            Self::Lz4 => "lz4",
+            Self::Zstd => "zstd",
+        }
+    }
+}
+
+impl FromStr for Compression {
+    type Err = PropertyError;
+
+    fn from_str(text: &str) -> Result<Self, PropertyError> {
+        Self::ALL
+            .into_iter()
+            .find(|compression| compression.as_str() == text)
+            .ok_or_else(|| PropertyError::Compression(text.to_owned()))
+    }
+}
+
+/// One more setting for librdkafka, given as `key=value`. Its value may be a
+/// secret and is never shown.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Property {
+    key: String,
+    value: String,
+}
+
+/// Settings that the account of deliveries stands on, and what to use instead.
+const PROTECTED: [(&str, &str); 10] = [
+    ("bootstrap.servers", "use --brokers"),
+    ("metadata.broker.list", "use --brokers"),
+    ("compression.type", "use --compression"),
+    ("compression.codec", "use --compression"),
+    ("enable.idempotence", "a retry must not write a record twice"),
+    ("acks", "an acknowledged record must be on every replica"),
+    ("request.required.acks", "an acknowledged record must be on every replica"),
+    ("transactional.id", "the emitter writes no transactions"),
+    ("delivery.report.only.error", "every record is accounted for"),
+    ("dr_msg_cb", "every record is accounted for"),
+];
+
+impl FromStr for Property {
+    type Err = PropertyError;
+
+    fn from_str(text: &str) -> Result<Self, PropertyError> {
+        let (key, value) = text.split_once('=').ok_or(PropertyError::NoValue)?;
+        let key = key.trim();
+        if key.is_empty() {
+            return Err(PropertyError::NoValue);
+        }
+        match PROTECTED.iter().find(|(protected, _)| *protected == key) {
+            Some((key, hint)) => Err(PropertyError::Protected { key, hint }),
+            None => Ok(Self { key: key.to_owned(), value: value.trim().to_owned() }),
+        }
+    }
+}
+
+impl fmt::Debug for Property {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}=…", self.key)
+    }
+}
+
+/// A Kafka setting that can't be taken.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum PropertyError {
+    /// There is no key, or no value.
+    #[error("a Kafka property is written key=value, for example linger.ms=20")]
+    NoValue,
+    /// The emitter's account would no longer hold.
+    #[error("the Kafka property `{key}` can't be set: {hint}")]
+    Protected {
+        /// The property.
+        key: &'static str,
+        /// Why, or what to use instead.
+        hint: &'static str,
+    },
+    /// Kafka has no such compression.
+    #[error("`{0}` is not a compression; choose none, gzip, snappy, lz4 or zstd")]
+    Compression(String),
+}
+
+/// A connected client and the account of its deliveries.
+pub(crate) struct Producer {
+    client: BaseProducer<Reports>,
+    topic: String,
+}
+
+/// What came of handing a record to the client.
+pub(crate) enum Handed {
+    /// The client has it.
+    Queued,
+    /// The client's queue is full; poll, then try again.
+    Full,
+}
+
+impl Producer {
+    /// Makes the client; the connection comes later by itself.
+    pub(crate) fn new(settings: &EmitterSettings) -> Result<Self, EmitError> {
+        let mut config = ClientConfig::new();
+        config
+            .set("client.id", "streamforge-data-emitter")
+            // Retries neither repeat nor reorder records.
+            .set("enable.idempotence", "true")
+            .set("acks", "all")
+            .set("linger.ms", LINGER_MS)
+            .set("queue.buffering.max.messages", QUEUE_RECORDS_MAX)
+            .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX)
+            .set_log_level(RDKafkaLogLevel::Info);
+        for property in &settings.properties {
+            config.set(&property.key, &property.value);
+        }
+        config
+            .set("bootstrap.servers", &settings.brokers)
+            .set("compression.type", settings.compression.as_str());
+        let client = config
+            .create_with_context(Reports::default())
+            .map_err(|error| EmitError::Settings { reason: error.to_string() })?;
+        Ok(Self { client, topic: settings.topic.clone() })
+    }
+
+    /// Asks once how many partitions the topic has.
+    pub(crate) fn partitions(&self) -> Result<i32, String> {
+        let metadata = self
+            .client
+            .client()
+            .fetch_metadata(Some(&self.topic), METADATA_TIMEOUT)
+            .map_err(|error| error.to_string())?;
+        let topic = metadata.topics().first().ok_or("the broker did not answer for the topic")?;
+        if let Some(error) = topic.error() {
+            return Err(RDKafkaErrorCode::from(error).to_string());
+        }
+        match i32::try_from(topic.partitions().len()) {
+            Ok(count) if count > 0 => Ok(count),
+            _ => Err("the topic has no partitions yet".to_owned()),
+        }
+    }
+
+    /// Hands one record to the client.
+    pub(crate) fn hand(&self, record: &Placed) -> Result<Handed, EmitError> {
+        let index = usize::try_from(record.index).unwrap_or(usize::MAX);
+        let mut message = BaseRecord::with_opaque_to(&self.topic, index)
+            .partition(record.partition)
+            .key(record.emission.key.as_slice())
+            .timestamp(record.emission.timestamp_ms);
+        message.payload = record.emission.payload.as_deref();
+        match self.client.send(message) {
+            Ok(()) => Ok(Handed::Queued),
+            Err((KafkaError::MessageProduction(RDKafkaErrorCode::QueueFull), _)) => {
+                Ok(Handed::Full)
+            }
+            Err((error, _)) => Err(self.refusal(&error)),
+        }
+    }
+
+    /// Takes in delivery reports, waiting for them up to `timeout`.
+    pub(crate) fn poll(&self, timeout: Duration) {
+        self.client.poll(timeout);
+    }
+
+    /// Waits up to `timeout` for the reports that are still out.
+    pub(crate) fn flush(&self, timeout: Duration) {
+        if let Err(error) = self.client.flush(timeout) {
+            warn!(%error, "the queue could not be emptied in time");
+        }
+    }
+
+    /// Looks at the account.
+    pub(crate) fn ledger<T>(&self, read: impl FnOnce(&Ledger) -> T) -> T {
+        self.client.context().with(|ledger| read(&*ledger))
+    }
+
+    fn refusal(&self, error: &KafkaError) -> EmitError {
+        let reason = match self.client.client().fatal_error() {
+            Some((_, reason)) => reason,
+            None => error.to_string(),
+        };
+        EmitError::Refused { topic: self.topic.clone(), reason }
+    }
+}
+
+/// Receives what librdkafka has to say.
+#[derive(Default)]
+struct Reports(Mutex<Ledger>);
+
+impl Reports {
+    /// rdkafka hands its context out by shared reference only, hence the lock;
+    /// it is never contended, as reports come in on the thread that polls.
+    fn with<T>(&self, act: impl FnOnce(&mut Ledger) -> T) -> T {
+        act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+impl ProducerContext for Reports {
+    type DeliveryOpaque = usize;
+
+    fn delivery(&self, result: &DeliveryResult<'_>, index: usize) {
+        match result {
+            Ok(message) => {
+                let offset = Some(message.offset()).filter(|offset| *offset >= 0);
+                self.with(|ledger| ledger.delivered(message.partition(), index as u64, offset));
+            }
+            Err((error, message)) => {
+                debug!(%error, partition = message.partition(), index, "not delivered");
+                self.with(|ledger| ledger.failed(error.to_string()));
+            }
+        }
+    }
+}
+
+impl ClientContext for Reports {
+    fn log(&self, level: RDKafkaLogLevel, facility: &str, message: &str) {
+        match level {
+            RDKafkaLogLevel::Emerg
+            | RDKafkaLogLevel::Alert
+            | RDKafkaLogLevel::Critical
+            | RDKafkaLogLevel::Error => error!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Warning => warn!(target: "librdkafka", facility, "{message}"),
+            RDKafkaLogLevel::Notice | RDKafkaLogLevel::Info => {
+                info!(target: "librdkafka", facility, "{message}");
+            }
+            RDKafkaLogLevel::Debug => debug!(target: "librdkafka", facility, "{message}"),
+        }
+    }
+
+    fn error(&self, error: KafkaError, reason: &str) {
+        // librdkafka goes on by itself; what it can't deliver is in the account.
+        warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
