@@ -1,0 +1,285 @@
+//! The polling side: one thread, one topic.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use lakehouse::ids::{Offset, PartitionId};
+use tracing::{debug, warn};
+
+use super::Rebalance;
+use super::error::{KafkaError, KafkaErrorKind, kind_at, kind_of};
+use super::ffi::{Batch, Client, Item, Queue, Raised};
+use super::probe::{Probe, SourceIdentity, Watermarks};
+use super::settings::ConsumerSettings;
+use super::tracker::Tracker;
+
+/// Sending fetchers elsewhere is a matter of librdkafka's own threads; a second is forever.
+const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
+/// How long a poll rests when a fetcher can't be placed yet.
+const SEEK_PAUSE: Duration = Duration::from_millis(10);
+/// How often a close looks whether it is done.
+const CLOSE_TICK: Duration = Duration::from_millis(50);
+
+/// Reads one topic. Dropping it without [`Self::close`] leaves the group by time-out.
+pub struct Consumer {
+    queue: Queue,
+    client: Arc<Client>,
+    tracker: Tracker,
+    /// Met in a poll that also had records; told by the next one.
+    pending: Option<KafkaError>,
+    in_group: bool,
+}
+
+impl Consumer {
+    /// Makes a consumer of `topic`. It reads nothing before [`Self::subscribe`] or [`Self::assign`].
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Config`]: a setting is refused; the message names it.
+    pub fn new(
+        settings: &ConsumerSettings,
+        topic: &str,
+        handler: Box<dyn Rebalance>,
+    ) -> Result<Self, KafkaError> {
+        settings.check(topic)?;
+        let client = Client::new(settings, topic, handler)?;
+        let queue = Queue::consumer(&client)?;
+        let in_group = settings.group.is_some();
+        Ok(Self { queue, client, tracker: Tracker::default(), pending: None, in_group })
+    }
+
+    /// Joins the group; partitions arrive through [`Rebalance`].
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Config`]: the settings name no group.
+    pub fn subscribe(&mut self) -> Result<(), KafkaError> {
+        if !self.in_group {
+            return Err(KafkaError::new(KafkaErrorKind::Config, "subscribing needs a group"));
+        }
+        self.client.subscribe()
+    }
+
+    /// Reads exactly these partitions from these offsets on, without a group and without [`Rebalance`].
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Retry`]: the client is shutting down.
+    pub fn assign(&mut self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), KafkaError> {
+        self.client.assign(starts)?;
+        self.follow_rebalances();
+        Ok(())
+    }
+
+    /// Waits up to `timeout` for a record, then takes what is there, up to `max`. An empty batch is no
+    /// error. Rebalances happen inside.
+    ///
+    /// Records of a partition come in order, each once, from its start offset on, with holes where
+    /// compaction or transaction markers left them. An error never costs a record: those met before it
+    /// are returned first, and those behind it are read again.
+    ///
+    /// # Errors
+    ///
+    /// See [`KafkaErrorKind`]. Anything but `Retry` repeats itself until its cause is gone.
+    pub fn poll(&mut self, max: usize, timeout: Duration) -> Result<Batch, KafkaError> {
+        if let Some(error) = self.pending.take() {
+            return Err(error);
+        }
+        self.place_fetchers(timeout)?;
+        let mut batch = self.queue.consume(max, timeout);
+        self.follow_rebalances();
+        self.sift(&mut batch);
+        match self.pending.take() {
+            Some(error) if batch.is_empty() => Err(error),
+            pending => {
+                self.pending = pending;
+                Ok(batch)
+            }
+        }
+    }
+
+    /// The next offset of every assigned partition: what a commit of everything delivered so far would
+    /// record. It counts transaction markers, so it may be past the last record plus one.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Retry`]: the client is shutting down.
+    pub fn position(&mut self) -> Result<BTreeMap<PartitionId, Offset>, KafkaError> {
+        let reported = self.client.position(&self.tracker.partitions())?;
+        Ok(self.tracker.positions(&reported))
+    }
+
+    /// Goes on at these offsets. Nothing fetched before is delivered afterwards. Partitions that are not
+    /// assigned are left alone. Also the way to restart a fetcher that hangs: seek to its own position.
+    pub fn seek(&mut self, targets: &BTreeMap<PartitionId, Offset>) {
+        for (partition, offset) in targets {
+            if !self.tracker.seek(*partition, *offset) {
+                debug!(%partition, %offset, "not assigned: no seek");
+            }
+        }
+        if let Err(error) = self.place_fetchers(Duration::ZERO) {
+            debug!(%error, "the next poll tries again");
+        }
+    }
+
+    /// Stops reading these partitions; a partition that is paused already is left alone. What was fetched
+    /// of them is thrown away and fetched again after [`Self::resume`].
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Retry`]: the client is shutting down.
+    pub fn pause(&mut self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        match self.tracker.set_paused(partitions, true).as_slice() {
+            [] => Ok(()),
+            news => self.client.pause(news),
+        }
+    }
+
+    /// Reads these partitions again.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Retry`]: the client is shutting down.
+    pub fn resume(&mut self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        match self.tracker.set_paused(partitions, false).as_slice() {
+            [] => Ok(()),
+            news => self.client.resume(news),
+        }
+    }
+
+    /// Tells the group how far the table is, for lag dashboards. Nothing waits for it, failures are
+    /// logged, and nothing ever reads it back. Without a group it does nothing.
+    pub fn commit_offsets(&mut self, offsets: &BTreeMap<PartitionId, Offset>) {
+        if !self.in_group || offsets.is_empty() {
+            return;
+        }
+        if let Err(error) = self.client.commit(offsets) {
+            warn!(%error, "only lag dashboards read group offsets; the table holds the position");
+        }
+    }
+
+    /// A handle for questions from other threads.
+    pub fn probe(&self) -> Probe {
+        Probe::new(&self.client)
+    }
+
+    /// See [`Probe::source`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn source(&self, timeout: Duration) -> Result<SourceIdentity, KafkaError> {
+        self.probe().source(timeout)
+    }
+
+    /// See [`Probe::watermarks`].
+    ///
+    /// # Errors
+    ///
+    /// As there.
+    pub fn watermarks(
+        &self,
+        partition: PartitionId,
+        timeout: Duration,
+    ) -> Result<Watermarks, KafkaError> {
+        self.probe().watermarks(partition, timeout)
+    }
+
+    /// Leaves the group (a static member keeps its place) and stops the client. `deadline` bounds the
+    /// wait, not the work: what hangs is left to the end of the process. Drop all batches and probes
+    /// before, or the client outlives this call.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Retry`]: the deadline passed first.
+    pub fn close(self, deadline: Duration) -> Result<(), KafkaError> {
+        let started = Instant::now();
+        let left = || deadline.saturating_sub(started.elapsed());
+        let Self { queue, client, .. } = self;
+        let farewell = Queue::new(&client)?;
+        match farewell.close_consumer() {
+            Ok(()) => {
+                while !farewell.is_closed() && !left().is_zero() {
+                    drop(farewell.consume(1, CLOSE_TICK.min(left())));
+                    drop(client.take_changes());
+                }
+            }
+            // After a fatal error there is no group to leave.
+            Err(error) => debug!(%error, "the group is not left"),
+        }
+        let left_in_time = !left().is_zero();
+        drop((queue, farewell));
+        let stopped = Arc::into_inner(client).is_none_or(|client| client.destroy(left()));
+        if left_in_time && stopped {
+            return Ok(());
+        }
+        Err(KafkaError::new(KafkaErrorKind::Retry, format!("not closed within {deadline:?}")))
+    }
+
+    /// Takes over what rebalances did.
+    fn follow_rebalances(&mut self) {
+        let changes = self.client.take_changes();
+        if changes.is_empty() {
+            return;
+        }
+        let forgotten = self.tracker.apply(changes);
+        if !forgotten.is_empty()
+            // librdkafka keeps the flag of a partition that left, and would bring it back paused.
+            && let Err(error) = self.client.resume(&forgotten)
+        {
+            warn!(%error, ?forgotten, "partitions that left may come back paused");
+        }
+    }
+
+    /// Keeps what is delivered, and the worst error.
+    fn sift(&mut self, batch: &mut Batch) {
+        let Self { tracker, pending, .. } = self;
+        batch.retain(|item| match item {
+            Item::Record(partition, offset) => tracker.admit(partition, offset),
+            Item::Raised(raised) => {
+                let error = judge(tracker, &raised);
+                *pending = Some(match pending.take() {
+                    Some(before) => before.or_worse(error),
+                    None => error,
+                });
+                false
+            }
+        });
+    }
+
+    /// Sends the fetchers of stopped partitions to where delivery goes on.
+    fn place_fetchers(&mut self, timeout: Duration) -> Result<(), KafkaError> {
+        let stopped = self.tracker.stopped();
+        if stopped.is_empty() {
+            return Ok(());
+        }
+        let fault = self.tracker.fault();
+        for partition in self.client.seek(&stopped, SEEK_TIMEOUT)? {
+            self.tracker.restarted(partition);
+        }
+        let left = self.tracker.stopped();
+        if left.is_empty() {
+            return Ok(());
+        }
+        thread::sleep(SEEK_PAUSE.min(timeout));
+        Err(fault.unwrap_or_else(|| {
+            KafkaError::new(KafkaErrorKind::Retry, format!("no fetcher to place yet: {left:?}"))
+        }))
+    }
+}
+
+/// What an error event means. One with a place stops its partition: librdkafka has moved its own
+/// position past the place, and goes on behind it.
+fn judge(tracker: &mut Tracker, raised: &Raised) -> KafkaError {
+    if raised.offset < 0 || raised.partition.get() < 0 {
+        return KafkaError::new(kind_of(raised.number), raised.reason.clone());
+    }
+    let kind = kind_at(raised.number, raised.partition, Offset::new(raised.offset));
+    let message =
+        format!("partition {}, offset {}: {}", raised.partition, raised.offset, raised.reason);
+    let error = KafkaError::new(kind, message);
+    tracker.fail(raised.partition, error.clone());
+    error
+}

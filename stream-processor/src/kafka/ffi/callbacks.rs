@@ -1,0 +1,226 @@
+//! What librdkafka calls back: rebalances, commits, errors, log lines.
+//!
+//! Rebalance, commit and error callbacks run on the thread inside [`super::Queue::consume`]; log lines
+//! come from any thread. No panic may cross into C: a handler's panic is kept and raised again there.
+
+use std::any::Any;
+use std::collections::{BTreeMap, BTreeSet};
+use std::ffi::{CStr, CString, c_char, c_int, c_void};
+use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+
+use lakehouse::ids::{Offset, PartitionId};
+use rdkafka_sys as sys;
+use sys::rd_kafka_resp_err_t as Code;
+use tracing::{debug, error, info, warn};
+
+use super::super::Rebalance;
+use super::super::tracker::Change;
+use super::conf::Conf;
+use super::list::{List, entries};
+use super::{KafkaError, outcome, taken, text};
+
+/// Everything a callback may touch. It lives in a box that is freed after the client.
+pub(super) struct Callbacks {
+    topic: CString,
+    state: Mutex<State>,
+}
+
+struct State {
+    handler: Box<dyn Rebalance>,
+    assigned: BTreeSet<PartitionId>,
+    changes: Vec<Change>,
+    panic: Option<Box<dyn Any + Send>>,
+}
+
+impl Callbacks {
+    pub(super) fn new(topic: CString, handler: Box<dyn Rebalance>) -> Self {
+        let state = State { handler, assigned: BTreeSet::new(), changes: Vec::new(), panic: None };
+        Self { topic, state: Mutex::new(state) }
+    }
+
+    /// Points a conf at `this`.
+    pub(super) fn register(this: *mut Self, conf: &Conf) {
+        let conf = conf.as_ptr();
+        // SAFETY: a valid conf. `this` is only stored; the client that uses it keeps it alive.
+        unsafe {
+            sys::rd_kafka_conf_set_opaque(conf, this.cast());
+            sys::rd_kafka_conf_set_rebalance_cb(conf, Some(on_rebalance));
+            sys::rd_kafka_conf_set_offset_commit_cb(conf, Some(on_commit));
+            sys::rd_kafka_conf_set_error_cb(conf, Some(on_error));
+            sys::rd_kafka_conf_set_log_cb(conf, Some(on_log));
+        }
+    }
+
+    /// What rebalances did since the last call; raises a handler's panic.
+    pub(super) fn take_changes(&self) -> Vec<Change> {
+        let mut state = self.lock();
+        if let Some(panic) = state.panic.take() {
+            drop(state);
+            std::panic::resume_unwind(panic);
+        }
+        std::mem::take(&mut state.changes)
+    }
+
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// # Safety
+    ///
+    /// Called by librdkafka with its own client and list.
+    unsafe fn rebalance(
+        &self,
+        rk: *mut sys::rd_kafka_t,
+        code: Code,
+        list: *mut sys::rd_kafka_topic_partition_list_t,
+    ) -> Result<(), KafkaError> {
+        // SAFETY: librdkafka's list is valid during the callback.
+        let partitions: Vec<_> =
+            unsafe { entries(list) }.iter().map(|entry| entry.partition).collect();
+        match code {
+            // SAFETY: librdkafka's own client.
+            Code::RD_KAFKA_RESP_ERR__ASSIGN_PARTITIONS => unsafe { self.assign(rk, &partitions) },
+            // SAFETY: librdkafka's own client.
+            Code::RD_KAFKA_RESP_ERR__REVOKE_PARTITIONS => unsafe { self.revoke(rk, &partitions) },
+            // SAFETY: librdkafka's own client; null empties the assignment.
+            _ => outcome(
+                unsafe { sys::rd_kafka_assign(rk, std::ptr::null()) },
+                "giving up the assignment",
+            ),
+        }
+    }
+
+    /// # Safety
+    ///
+    /// `rk` is a valid client.
+    unsafe fn assign(
+        &self,
+        rk: *mut sys::rd_kafka_t,
+        partitions: &[PartitionId],
+    ) -> Result<(), KafkaError> {
+        let mut state = self.lock();
+        let mut starts = state.handler.assigned(partitions);
+        starts.retain(|partition, _| partitions.contains(partition));
+        if starts.len() < partitions.len() {
+            warn!(?partitions, ?starts, "partitions without a start offset are not read");
+        }
+        let list = List::with_offsets(&self.topic, &starts);
+        // SAFETY: a valid client and a list of ours, which is copied.
+        let error = unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) };
+        // SAFETY: returned to us.
+        unsafe { taken(error, "taking partitions") }?;
+        state.assigned.extend(starts.keys());
+        state.changes.push(Change::Assigned(starts));
+        Ok(())
+    }
+
+    /// # Safety
+    ///
+    /// `rk` is a valid client.
+    unsafe fn revoke(
+        &self,
+        rk: *mut sys::rd_kafka_t,
+        partitions: &[PartitionId],
+    ) -> Result<(), KafkaError> {
+        let mut state = self.lock();
+        // SAFETY: a valid client.
+        let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
+        state.handler.revoked(partitions, lost);
+        // librdkafka refuses the whole list when one partition of it was never taken.
+        let held: Vec<_> = partitions
+            .iter()
+            .copied()
+            .filter(|partition| state.assigned.contains(partition))
+            .collect();
+        let leaving = List::of(&self.topic, held.iter().copied());
+        // SAFETY: a valid client and a list of ours, which is copied.
+        let error = unsafe { sys::rd_kafka_incremental_unassign(rk, leaving.as_ptr()) };
+        state.assigned.retain(|partition| !held.contains(partition));
+        state.changes.push(Change::Revoked(held));
+        // SAFETY: returned to us.
+        unsafe { taken(error, "giving up partitions") }
+    }
+
+    /// An assignment without a group, made outside of any callback.
+    pub(super) fn assigned_by_hand(&self, starts: BTreeMap<PartitionId, Offset>) {
+        let mut state = self.lock();
+        let before: Vec<_> = state.assigned.iter().copied().collect();
+        state.assigned = starts.keys().copied().collect();
+        state.changes.push(Change::Revoked(before));
+        state.changes.push(Change::Assigned(starts));
+    }
+}
+
+unsafe extern "C" fn on_rebalance(
+    rk: *mut sys::rd_kafka_t,
+    code: Code,
+    list: *mut sys::rd_kafka_topic_partition_list_t,
+    opaque: *mut c_void,
+) {
+    // SAFETY: `register` set the opaque, and it outlives the client.
+    let callbacks = unsafe { &*opaque.cast::<Callbacks>() };
+    // SAFETY: librdkafka's own arguments, passed on. The state is a plain mutex: a panic leaves it usable.
+    let result = catch_unwind(AssertUnwindSafe(|| unsafe { callbacks.rebalance(rk, code, list) }));
+    match result {
+        Ok(Ok(())) => {}
+        Ok(Err(error)) => warn!(%error, "rebalance"),
+        Err(panic) => callbacks.lock().panic = Some(panic),
+    }
+}
+
+unsafe extern "C" fn on_commit(
+    _: *mut sys::rd_kafka_t,
+    code: Code,
+    list: *mut sys::rd_kafka_topic_partition_list_t,
+    _: *mut c_void,
+) {
+    // SAFETY: librdkafka's list is valid during the callback.
+    let failed = unsafe { entries(list) }.into_iter().find(|entry| entry.error != 0);
+    if let Err(error) = outcome(code, "committing group offsets") {
+        warn!(%error, "only lag dashboards read them; the table holds the position");
+    } else if let Some(entry) = failed {
+        warn!(partition = %entry.partition, offset = entry.offset, code = entry.error, "a group offset was not committed");
+    } else {
+        debug!("group offsets committed");
+    }
+}
+
+unsafe extern "C" fn on_error(
+    _: *mut sys::rd_kafka_t,
+    code: c_int,
+    reason: *const c_char,
+    _: *mut c_void,
+) {
+    // SAFETY: a C string of librdkafka, valid during the callback.
+    let reason = unsafe { text(reason) };
+    warn!(target: "librdkafka", code, "{reason}");
+}
+
+unsafe extern "C" fn on_log(
+    _: *const sys::rd_kafka_t,
+    level: c_int,
+    facility: *const c_char,
+    line: *const c_char,
+) {
+    // SAFETY: C strings of librdkafka, valid during the callback.
+    let (facility, line) = unsafe { (lossy(facility), lossy(line)) };
+    match level {
+        ..=2 => error!(target: "librdkafka", "{facility}: {line}"),
+        // "Error" is any lost connection there: unexpected, and nothing is lost.
+        3..=4 => warn!(target: "librdkafka", "{facility}: {line}"),
+        5..=6 => info!(target: "librdkafka", "{facility}: {line}"),
+        _ => debug!(target: "librdkafka", "{facility}: {line}"),
+    }
+}
+
+/// # Safety
+///
+/// `text` is null or a C string that lives for `'a`.
+unsafe fn lossy<'a>(text: *const c_char) -> std::borrow::Cow<'a, str> {
+    if text.is_null() {
+        return "".into();
+    }
+    // SAFETY: not null, and a C string says the caller.
+    unsafe { CStr::from_ptr(text) }.to_string_lossy()
+}

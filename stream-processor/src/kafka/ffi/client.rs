@@ -1,0 +1,365 @@
+//! A running librdkafka client and its queues.
+
+use std::collections::BTreeMap;
+use std::ffi::{CString, c_char};
+use std::ptr::{self, NonNull};
+use std::sync::Arc;
+use std::sync::mpsc;
+use std::time::Duration;
+
+use lakehouse::ids::{Offset, PartitionId};
+use rdkafka_sys as sys;
+use tracing::warn;
+
+use super::super::Rebalance;
+use super::super::settings::ConsumerSettings;
+use super::super::tracker::Change;
+use super::batch::Batch;
+use super::callbacks::Callbacks;
+use super::conf::{Conf, differs};
+use super::list::List;
+use super::{KafkaError, KafkaErrorKind, REASON_BYTES, c_string, millis, outcome, taken, text};
+
+/// An owned `rd_kafka_t` that reads one topic. It is destroyed on a thread of its own, because that may
+/// hang, and only after every queue and batch of it is gone.
+pub(in super::super) struct Client {
+    native: Native,
+    topic: CString,
+}
+
+struct Native {
+    rk: *mut sys::rd_kafka_t,
+    callbacks: *mut Callbacks,
+}
+
+// SAFETY: librdkafka's client may be used from any thread at the same time, and `Callbacks` guards its
+// state with a mutex.
+unsafe impl Send for Native {}
+// SAFETY: as above.
+unsafe impl Sync for Native {}
+
+impl Client {
+    /// Starts a client; it connects by itself.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Config`]: a property is unknown, refused, or forbidden.
+    pub(in super::super) fn new(
+        settings: &ConsumerSettings,
+        topic: &str,
+        handler: Box<dyn Rebalance>,
+    ) -> Result<Arc<Self>, KafkaError> {
+        let topic = c_string(topic)?;
+        let conf = Conf::of(settings)?;
+        let callbacks = Box::into_raw(Box::new(Callbacks::new(topic.clone(), handler)));
+        Callbacks::register(callbacks, &conf);
+        let conf = conf.into_raw();
+        let mut reason = [0 as c_char; REASON_BYTES];
+        let kind = sys::rd_kafka_type_t::RD_KAFKA_CONSUMER;
+        // SAFETY: a conf of ours, taken over on success, and a buffer of the length given.
+        let rk = unsafe { sys::rd_kafka_new(kind, conf, reason.as_mut_ptr(), reason.len()) };
+        if rk.is_null() {
+            // SAFETY: a failed client leaves both to us; the reason ends with a zero byte.
+            let reason = unsafe {
+                drop(Conf::from_raw(conf));
+                drop(Box::from_raw(callbacks));
+                text(reason.as_ptr())
+            };
+            return Err(KafkaError::new(
+                KafkaErrorKind::Config,
+                format!("starting the client: {reason}"),
+            ));
+        }
+        let client = Arc::new(Self { native: Native { rk, callbacks }, topic });
+        client.verify(settings)?;
+        // SAFETY: a valid client. Errors and commit results now arrive on the consumer's queue.
+        outcome(unsafe { sys::rd_kafka_poll_set_consumer(rk) }, "joining the queues")?;
+        Ok(client)
+    }
+
+    /// Reads the running client's properties back.
+    fn verify(&self, settings: &ConsumerSettings) -> Result<(), KafkaError> {
+        // SAFETY: a valid client, whose conf nobody changes.
+        let wrong = unsafe { differs(sys::rd_kafka_conf(self.rk()), &settings.protected()) }?;
+        wrong.map_or(Ok(()), |key| {
+            let message = format!("property `{key}` is not in force in the running client");
+            Err(KafkaError::new(KafkaErrorKind::Bug, message))
+        })
+    }
+
+    pub(super) fn rk(&self) -> *mut sys::rd_kafka_t {
+        self.native.rk
+    }
+
+    pub(super) fn topic(&self) -> &CString {
+        &self.topic
+    }
+
+    fn callbacks(&self) -> &Callbacks {
+        // SAFETY: the box is freed after the client.
+        unsafe { &*self.native.callbacks }
+    }
+
+    /// What rebalances did since the last call.
+    pub(in super::super) fn take_changes(&self) -> Vec<Change> {
+        self.callbacks().take_changes()
+    }
+
+    /// Joins the group.
+    pub(in super::super) fn subscribe(&self) -> Result<(), KafkaError> {
+        let list = List::of(&self.topic, [PartitionId::new(-1)]);
+        // SAFETY: a valid client and a list of ours, which is copied.
+        outcome(unsafe { sys::rd_kafka_subscribe(self.rk(), list.as_ptr()) }, "subscribing")
+    }
+
+    /// Reads these partitions, and no others, without a group.
+    pub(in super::super) fn assign(
+        &self,
+        starts: &BTreeMap<PartitionId, Offset>,
+    ) -> Result<(), KafkaError> {
+        let list = List::with_offsets(&self.topic, starts);
+        // SAFETY: a valid client and a list of ours, which is copied.
+        outcome(unsafe { sys::rd_kafka_assign(self.rk(), list.as_ptr()) }, "assigning partitions")?;
+        self.callbacks().assigned_by_hand(starts.clone());
+        Ok(())
+    }
+
+    /// librdkafka's position of each partition, where it has one.
+    pub(in super::super) fn position(
+        &self,
+        partitions: &[PartitionId],
+    ) -> Result<BTreeMap<PartitionId, Offset>, KafkaError> {
+        let list = List::of(&self.topic, partitions.iter().copied());
+        // SAFETY: a valid client and a list of ours, which is filled in.
+        outcome(
+            unsafe { sys::rd_kafka_position(self.rk(), list.as_ptr()) },
+            "asking for positions",
+        )?;
+        let known =
+            list.entries().into_iter().filter(|entry| entry.error == 0 && entry.offset >= 0);
+        Ok(known.map(|entry| (entry.partition, Offset::new(entry.offset))).collect())
+    }
+
+    /// Sends fetchers elsewhere; returns those that went. What they fetched before is never delivered.
+    pub(in super::super) fn seek(
+        &self,
+        targets: &BTreeMap<PartitionId, Offset>,
+        timeout: Duration,
+    ) -> Result<Vec<PartitionId>, KafkaError> {
+        let list = List::with_offsets(&self.topic, targets);
+        // SAFETY: a valid client and a list of ours, which is filled in.
+        let error =
+            unsafe { sys::rd_kafka_seek_partitions(self.rk(), list.as_ptr(), millis(timeout)) };
+        // SAFETY: returned to us.
+        unsafe { taken(error, "seeking") }?;
+        let arrived = list.entries().into_iter().filter(|entry| entry.error == 0);
+        Ok(arrived.map(|entry| entry.partition).collect())
+    }
+
+    /// Stops fetching.
+    pub(in super::super) fn pause(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        let list = List::of(&self.topic, partitions.iter().copied());
+        // SAFETY: a valid client and a list of ours.
+        outcome(unsafe { sys::rd_kafka_pause_partitions(self.rk(), list.as_ptr()) }, "pausing")
+    }
+
+    /// Fetches again.
+    pub(in super::super) fn resume(&self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
+        let list = List::of(&self.topic, partitions.iter().copied());
+        // SAFETY: a valid client and a list of ours.
+        outcome(unsafe { sys::rd_kafka_resume_partitions(self.rk(), list.as_ptr()) }, "resuming")
+    }
+
+    /// Sends group offsets; the result is logged.
+    pub(in super::super) fn commit(
+        &self,
+        offsets: &BTreeMap<PartitionId, Offset>,
+    ) -> Result<(), KafkaError> {
+        let list = List::with_offsets(&self.topic, offsets);
+        // SAFETY: a valid client and a list of ours, which is copied.
+        outcome(
+            unsafe { sys::rd_kafka_commit(self.rk(), list.as_ptr(), 1) },
+            "committing group offsets",
+        )
+    }
+
+    /// Asks the partition's leader for its first and its next offset.
+    pub(in super::super) fn query_watermarks(
+        &self,
+        partition: PartitionId,
+        timeout: Duration,
+    ) -> Result<(Offset, Offset), KafkaError> {
+        let (mut low, mut high) = (0, 0);
+        let (topic, number) = (self.topic.as_ptr(), partition.get());
+        // SAFETY: a valid client, a C string, and two places to write to.
+        let code = unsafe {
+            let (low, high) = (&raw mut low, &raw mut high);
+            sys::rd_kafka_query_watermark_offsets(
+                self.rk(),
+                topic,
+                number,
+                low,
+                high,
+                millis(timeout),
+            )
+        };
+        outcome(code, "asking for watermarks")?;
+        Ok((Offset::new(low), Offset::new(high)))
+    }
+
+    /// What the last fetch said; `None` before the first one.
+    pub(in super::super) fn cached_watermarks(
+        &self,
+        partition: PartitionId,
+    ) -> Option<(Offset, Offset)> {
+        let (mut low, mut high) = (-1, -1);
+        let (topic, number) = (self.topic.as_ptr(), partition.get());
+        // SAFETY: a valid client, a C string, and two places to write to.
+        let code = unsafe {
+            sys::rd_kafka_get_watermark_offsets(
+                self.rk(),
+                topic,
+                number,
+                &raw mut low,
+                &raw mut high,
+            )
+        };
+        (code as i32 == 0 && high >= 0).then(|| (Offset::new(low.max(0)), Offset::new(high)))
+    }
+
+    /// Destroys the client and waits for it; `false` when the deadline passed first.
+    pub(in super::super) fn destroy(mut self, deadline: Duration) -> bool {
+        let done = self.native.destroy();
+        done.is_some_and(|done| done.recv_timeout(deadline).is_ok())
+    }
+}
+
+impl Native {
+    /// Starts the destruction; the receiver hears when it is done.
+    fn destroy(&mut self) -> Option<mpsc::Receiver<()>> {
+        let rk = std::mem::replace(&mut self.rk, ptr::null_mut());
+        if rk.is_null() {
+            return None;
+        }
+        let doomed = Self { rk, callbacks: self.callbacks };
+        let (done, heard) = mpsc::sync_channel(1);
+        let thread =
+            std::thread::Builder::new().name("kafka-destroy".to_owned()).spawn(move || {
+                let mut doomed = doomed;
+                doomed.free();
+                // Nobody listens when the client was dropped.
+                let _ = done.send(());
+            });
+        match thread {
+            Ok(_) => Some(heard),
+            Err(error) => {
+                warn!(%error, "no thread to stop the Kafka client on; it is left to the end of the process");
+                None
+            }
+        }
+    }
+
+    /// Blocks until librdkafka's threads are gone.
+    fn free(&mut self) {
+        let rk = std::mem::replace(&mut self.rk, ptr::null_mut());
+        // SAFETY: ours, destroyed once, with no queue or batch left. Without a close no callback runs, and
+        // the callbacks' box is freed after the last thread that could.
+        unsafe {
+            sys::rd_kafka_destroy_flags(rk, sys::RD_KAFKA_DESTROY_F_NO_CONSUMER_CLOSE);
+            drop(Box::from_raw(self.callbacks));
+        }
+    }
+}
+
+impl Drop for Client {
+    fn drop(&mut self) {
+        self.native.destroy();
+    }
+}
+
+/// A queue of a client; it keeps the client alive.
+pub(in super::super) struct Queue {
+    queue: NonNull<sys::rd_kafka_queue_t>,
+    client: Arc<Client>,
+}
+
+// SAFETY: librdkafka's queues may be used from any thread.
+unsafe impl Send for Queue {}
+
+impl Queue {
+    /// Where records, rebalances and errors arrive.
+    pub(in super::super) fn consumer(client: &Arc<Client>) -> Result<Self, KafkaError> {
+        // SAFETY: a valid client.
+        Self::of(client, unsafe { sys::rd_kafka_queue_get_consumer(client.rk()) })
+    }
+
+    /// A queue of its own.
+    pub(in super::super) fn new(client: &Arc<Client>) -> Result<Self, KafkaError> {
+        // SAFETY: a valid client.
+        Self::of(client, unsafe { sys::rd_kafka_queue_new(client.rk()) })
+    }
+
+    fn of(client: &Arc<Client>, queue: *mut sys::rd_kafka_queue_t) -> Result<Self, KafkaError> {
+        NonNull::new(queue)
+            .map(|queue| Self { queue, client: Arc::clone(client) })
+            .ok_or_else(|| KafkaError::new(KafkaErrorKind::Bug, "the client has no such queue"))
+    }
+
+    pub(super) fn as_ptr(&self) -> *mut sys::rd_kafka_queue_t {
+        self.queue.as_ptr()
+    }
+
+    /// Waits up to `timeout` for something to arrive, then takes what is there, up to `max`.
+    ///
+    /// Two calls, because one would wait for a full batch or the whole time-out. Callbacks run inside.
+    pub(in super::super) fn consume(&self, max: usize, timeout: Duration) -> Batch {
+        let mut messages = Vec::with_capacity(max);
+        self.take(&mut messages, max.min(1), timeout);
+        if !messages.is_empty() {
+            self.take(&mut messages, max - 1, Duration::ZERO);
+        }
+        // SAFETY: just taken off a queue of this client.
+        unsafe { Batch::new(messages, Arc::clone(&self.client)) }
+    }
+
+    fn take(
+        &self,
+        messages: &mut Vec<NonNull<sys::rd_kafka_message_t>>,
+        max: usize,
+        timeout: Duration,
+    ) {
+        if max == 0 {
+            return;
+        }
+        messages.reserve(max);
+        // SAFETY: a valid queue, and room for `max` pointers behind the vector's length; librdkafka writes
+        // as many as it returns, none of them null.
+        unsafe {
+            let room = messages.as_mut_ptr().add(messages.len()).cast();
+            let taken =
+                sys::rd_kafka_consume_batch_queue(self.as_ptr(), millis(timeout), room, max);
+            messages.set_len(messages.len() + usize::try_from(taken).unwrap_or(0));
+        }
+    }
+
+    /// Leaves the group; rebalances of the farewell arrive on this queue.
+    pub(in super::super) fn close_consumer(&self) -> Result<(), KafkaError> {
+        // SAFETY: a valid client and queue; the error is returned to us.
+        unsafe {
+            taken(sys::rd_kafka_consumer_close_queue(self.client.rk(), self.as_ptr()), "closing")
+        }
+    }
+
+    /// Whether the group was left.
+    pub(in super::super) fn is_closed(&self) -> bool {
+        // SAFETY: a valid client.
+        unsafe { sys::rd_kafka_consumer_closed(self.client.rk()) != 0 }
+    }
+}
+
+impl Drop for Queue {
+    fn drop(&mut self) {
+        // SAFETY: our reference, given back once; the client is still alive.
+        unsafe { sys::rd_kafka_queue_destroy(self.as_ptr()) }
+    }
+}

@@ -1,0 +1,73 @@
+//! Questions about the source that any thread may ask.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use lakehouse::ids::{Offset, PartitionId};
+
+use super::error::KafkaError;
+use super::ffi::Client;
+
+/// What a topic is, apart from its name: a recreated topic has another id.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SourceIdentity {
+    /// The cluster's id.
+    pub cluster: String,
+    /// The topic's id, as Kafka's tools print it.
+    pub topic_id: String,
+    /// Its partitions, sorted.
+    pub partitions: Vec<PartitionId>,
+}
+
+/// What a partition holds: `[low, high)`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Watermarks {
+    /// The first offset that retention has left.
+    pub low: Offset,
+    /// The offset behind the last record that may be read.
+    pub high: Offset,
+}
+
+/// A handle for questions; it keeps the client alive, so drop it before closing the consumer.
+#[derive(Clone)]
+pub struct Probe {
+    client: Arc<Client>,
+}
+
+impl Probe {
+    pub(super) fn new(client: &Arc<Client>) -> Self {
+        Self { client: Arc::clone(client) }
+    }
+
+    /// Asks the brokers which cluster and topic this is. Each of the two questions may take `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// - [`super::KafkaErrorKind::Retry`]: no answer in time.
+    /// - [`super::KafkaErrorKind::UnknownTopic`]: there is no such topic.
+    /// - [`super::KafkaErrorKind::Config`]: the brokers are too old to know topic ids.
+    pub fn source(&self, timeout: Duration) -> Result<SourceIdentity, KafkaError> {
+        let topic = self.client.describe_topic(timeout)?;
+        let cluster = self.client.cluster_id(timeout)?;
+        Ok(SourceIdentity { cluster, topic_id: topic.id, partitions: topic.partitions })
+    }
+
+    /// Asks the partition's leader.
+    ///
+    /// # Errors
+    ///
+    /// - [`super::KafkaErrorKind::Retry`]: no answer in time.
+    /// - [`super::KafkaErrorKind::UnknownTopic`]: there is no such partition.
+    pub fn watermarks(
+        &self,
+        partition: PartitionId,
+        timeout: Duration,
+    ) -> Result<Watermarks, KafkaError> {
+        self.client.query_watermarks(partition, timeout).map(|(low, high)| Watermarks { low, high })
+    }
+
+    /// What the partition's last fetch said, without asking; `None` before the first one.
+    pub fn cached_watermarks(&self, partition: PartitionId) -> Option<Watermarks> {
+        self.client.cached_watermarks(partition).map(|(low, high)| Watermarks { low, high })
+    }
+}

@@ -1,0 +1,195 @@
+//! What the consumer is told, and what nobody may tell it otherwise.
+//!
+//! Owns the list of librdkafka properties that exactly-once rests on. Pure: nothing here talks to a
+//! broker or reads the environment.
+
+use std::fmt;
+use std::time::Duration;
+
+use super::error::{KafkaError, KafkaErrorKind};
+
+/// 1 MiB a partition and fetch: larger fetches cost speed and memory.
+pub const FETCH_BYTES: usize = 1024 * 1024;
+/// 4 MiB of fetched records may wait in librdkafka; 64 MiB is no faster.
+pub const QUEUE_KBYTES: usize = 4096;
+/// How long a dead member holds its partitions.
+pub const SESSION_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the polling thread may stay away, for instance inside [`super::Rebalance::assigned`].
+pub const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
+
+/// librdkafka wants a group for every consumer; one that only assigns never joins it.
+const NO_GROUP: &str = "streamforge-reader";
+/// The broker's own upper bound on a heartbeat is a third of the session.
+const HEARTBEATS_PER_SESSION: u32 = 3;
+
+/// How to reach Kafka and how much to hold of it.
+#[derive(Clone)]
+pub struct ConsumerSettings {
+    /// `host:port,…`
+    pub brokers: String,
+    /// The consumer group; `None` for a reader that only assigns.
+    pub group: Option<String>,
+    /// Static membership: a restart within the session keeps its partitions.
+    pub instance_id: Option<String>,
+    /// The name that brokers log.
+    pub client_id: String,
+    /// Bytes asked for, a partition and fetch.
+    pub fetch_bytes: usize,
+    /// Fetched and not yet polled, in KiB. One fetch over the limit is still delivered.
+    pub queue_kbytes: usize,
+    /// How long a dead member holds its partitions.
+    pub session_timeout: Duration,
+    /// Must exceed the longest commit that a rebalance may wait for.
+    pub max_poll_interval: Duration,
+    /// More librdkafka properties (TLS, SASL, …). None may change a protected one.
+    pub extra: Vec<(String, String)>,
+}
+
+impl ConsumerSettings {
+    /// Defaults for these `brokers`, without a group.
+    pub fn new(brokers: impl Into<String>) -> Self {
+        Self {
+            brokers: brokers.into(),
+            group: None,
+            instance_id: None,
+            client_id: "streamforge".to_owned(),
+            fetch_bytes: FETCH_BYTES,
+            queue_kbytes: QUEUE_KBYTES,
+            session_timeout: SESSION_TIMEOUT,
+            max_poll_interval: MAX_POLL_INTERVAL,
+            extra: Vec::new(),
+        }
+    }
+
+    /// The properties that are set last, can't be overridden, and are read back from the running client.
+    pub(super) fn protected(&self) -> Vec<(&'static str, String)> {
+        let session_ms = millis(self.session_timeout);
+        let heartbeat_ms = millis(self.session_timeout / HEARTBEATS_PER_SESSION);
+        let mut properties = vec![
+            ("bootstrap.servers", self.brokers.clone()),
+            ("client.id", self.client_id.clone()),
+            ("group.id", self.group.clone().unwrap_or_else(|| NO_GROUP.to_owned())),
+            // A missing offset must stop the job, not move it (the default is `largest`).
+            ("auto.offset.reset", "error".to_owned()),
+            // The table holds the position; Kafka's copy is for dashboards and never read back.
+            ("enable.auto.commit", "false".to_owned()),
+            ("enable.auto.offset.store", "false".to_owned()),
+            // Off by default in librdkafka; no measurable cost.
+            ("check.crcs", "true".to_owned()),
+            // An end-of-partition event moves position() one too far in the batch interface.
+            ("enable.partition.eof", "false".to_owned()),
+            // No row of an aborted transaction.
+            ("isolation.level", "read_committed".to_owned()),
+            // KIP-848's protocol has fatal bugs before librdkafka 2.15.
+            ("group.protocol", "classic".to_owned()),
+            ("partition.assignment.strategy", "cooperative-sticky".to_owned()),
+            ("session.timeout.ms", session_ms.to_string()),
+            ("heartbeat.interval.ms", heartbeat_ms.max(1).to_string()),
+            ("max.poll.interval.ms", millis(self.max_poll_interval).to_string()),
+            ("fetch.message.max.bytes", self.fetch_bytes.to_string()),
+            ("queued.max.messages.kbytes", self.queue_kbytes.to_string()),
+            // 1000 by default: the fetcher sleeps whenever decoding is slower than fetching.
+            ("fetch.queue.backoff.ms", "1".to_owned()),
+            // Reading must not create what it is asked to read.
+            ("allow.auto.create.topics", "false".to_owned()),
+        ];
+        if let Some(instance) = &self.instance_id {
+            properties.push(("group.instance.id", instance.clone()));
+        }
+        properties
+    }
+
+    /// Values that differ from librdkafka's defaults and may be overridden by `extra`.
+    pub(super) fn preferred(&self) -> [(&'static str, String); 4] {
+        [
+            // Partitions added to the topic are noticed within this time (default: 5 minutes).
+            ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
+            // A broker that is back is found within two seconds (default: 10).
+            ("reconnect.backoff.max.ms", "2000".to_owned()),
+            // One response of a broker: 50 MB by default, whatever the queue may hold.
+            (
+                "fetch.max.bytes",
+                (self.queue_kbytes.saturating_mul(1024)).max(self.fetch_bytes).to_string(),
+            ),
+            // Half-open connections are noticed by the kernel too.
+            ("socket.keepalive.enable", "true".to_owned()),
+        ]
+    }
+
+    /// Checks what can be checked without librdkafka.
+    pub(super) fn check(&self, topic: &str) -> Result<(), KafkaError> {
+        let refused = |message: String| Err(KafkaError::new(KafkaErrorKind::Config, message));
+        if topic.is_empty() || topic.starts_with('^') {
+            return refused(format!("topic `{topic}` is not the name of one topic"));
+        }
+        if self.brokers.trim().is_empty() {
+            return refused("no brokers are given (host:port,…)".to_owned());
+        }
+        if self.instance_id.is_some() && self.group.is_none() {
+            return refused("an instance id needs a group".to_owned());
+        }
+        if self.max_poll_interval < self.session_timeout {
+            return refused(format!(
+                "max.poll.interval {:?} is shorter than the session timeout {:?}",
+                self.max_poll_interval, self.session_timeout
+            ));
+        }
+        Ok(())
+    }
+}
+
+/// Values of `extra` may be passwords: only the names are shown.
+impl fmt::Debug for ConsumerSettings {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let extra: Vec<&str> = self.extra.iter().map(|(key, _)| key.as_str()).collect();
+        f.debug_struct("ConsumerSettings")
+            .field("brokers", &self.brokers)
+            .field("group", &self.group)
+            .field("instance_id", &self.instance_id)
+            .field("client_id", &self.client_id)
+            .field("fetch_bytes", &self.fetch_bytes)
+            .field("queue_kbytes", &self.queue_kbytes)
+            .field("session_timeout", &self.session_timeout)
+            .field("max_poll_interval", &self.max_poll_interval)
+            .field("extra", &extra)
+            .finish()
+    }
+}
+
+/// Whether librdkafka's own words about a bad value may repeat a secret.
+pub(super) fn is_secret(key: &str) -> bool {
+    ["password", "secret", "key", "token", "jaas", "oauthbearer", "username"]
+        .iter()
+        .any(|word| key.contains(word))
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_no_value_of_an_extra_property() {
+        let mut settings = ConsumerSettings::new("a:1");
+        settings.extra.push(("sasl.password".to_owned(), "canary".to_owned()));
+        let text = format!("{settings:?}");
+        assert!(text.contains("sasl.password"));
+        assert!(!text.contains("canary"));
+    }
+
+    #[test]
+    fn settings_that_contradict_themselves_are_refused() {
+        let good = ConsumerSettings::new("a:1");
+        assert!(good.check("events").is_ok());
+        assert!(good.check("").is_err());
+        assert!(good.check("^event.*").is_err());
+        assert!(ConsumerSettings::new(" ").check("events").is_err());
+        let no_group = ConsumerSettings { instance_id: Some("one".to_owned()), ..good.clone() };
+        assert!(no_group.check("events").is_err());
+        let impatient = ConsumerSettings { max_poll_interval: Duration::from_secs(1), ..good };
+        assert!(impatient.check("events").is_err());
+    }
+}
