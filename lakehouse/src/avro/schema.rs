@@ -1,0 +1,353 @@
+//! One table's schema in its three forms: Iceberg (field ids), Arrow (batches), Avro (file header).
+//!
+//! Owns the mapping between them, so that no other place spells a type. It must never drop a field
+//! id: readers resolve columns by id, and a file without ids reads as nulls in Trino.
+//!
+//! Iceberg spec, appendix A "Avro".
+
+use std::borrow::Cow;
+use std::collections::HashSet;
+use std::fmt::Write as _;
+use std::sync::Arc;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use chrono::{DateTime, Days};
+use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, Type};
+use serde::Serialize;
+use serde_json::Value;
+use uuid::Uuid;
+
+use crate::spec::{ColumnType, TableSpec};
+use crate::{Error, Kind, Result};
+
+/// The name Iceberg's Java library gives the record of every data file.
+const RECORD_NAME: &str = "table";
+
+/// A column as stored: what a batch calls it, and the id that survives a rename.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct StoredColumn {
+    /// Iceberg's field id.
+    pub id: i32,
+    /// Its name in the table and in batches.
+    pub name: String,
+    /// Its type.
+    pub column_type: ColumnType,
+    /// Whether null is refused.
+    pub required: bool,
+}
+
+/// A table's schema, ready to encode and decode by.
+#[derive(Clone, Debug)]
+pub struct TableSchema {
+    columns: Vec<StoredColumn>,
+    arrow: SchemaRef,
+    avro_json: String,
+    partition: Option<usize>,
+}
+
+impl TableSchema {
+    /// Takes over an Iceberg schema; `partition_day` names the column whose UTC day partitions the
+    /// table.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Refused`]: a column is nested or of a type that batches can't hold, or the partition
+    /// column is missing or has no day.
+    pub(crate) fn new(
+        schema: &iceberg::spec::SchemaRef,
+        partition_day: Option<&str>,
+    ) -> Result<Self> {
+        let columns = schema.as_struct().fields().iter().map(|field| {
+            Ok(StoredColumn {
+                id: field.id,
+                name: field.name.clone(),
+                column_type: column_type(&field.field_type)
+                    .map_err(|err| err.with("column", &field.name))?,
+                required: field.required,
+            })
+        });
+        Self::from_columns(columns.collect::<Result<_>>()?, partition_day)
+    }
+
+    /// The schema a new table gets from `spec`: field ids count from 1, in the order of the columns.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Refused`]: the partition column is missing or has no day.
+    pub fn from_spec(spec: &TableSpec) -> Result<Self> {
+        let columns = (1..).zip(&spec.columns).map(|(id, column)| StoredColumn {
+            id,
+            name: column.name.clone(),
+            column_type: column.column_type,
+            required: !column.nullable,
+        });
+        Self::from_columns(columns.collect(), spec.partition_day.as_deref())
+    }
+
+    fn from_columns(columns: Vec<StoredColumn>, partition_day: Option<&str>) -> Result<Self> {
+        let partition = match partition_day {
+            None => None,
+            Some(name) => Some(day_column(&columns, name)?),
+        };
+        let field = |column: &StoredColumn| {
+            Field::new(&column.name, column.column_type.to_arrow(), !column.required)
+        };
+        let arrow = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        let avro_json = serde_json::to_string(&avro_record(&columns)).map_err(|err| {
+            Error::new(Kind::Bug, "the Avro schema does not serialise").because(err)
+        })?;
+        Ok(Self { columns, arrow, avro_json, partition })
+    }
+
+    /// The columns in table order.
+    pub fn columns(&self) -> &[StoredColumn] {
+        &self.columns
+    }
+
+    /// The Arrow schema of this table's batches.
+    pub fn arrow(&self) -> &SchemaRef {
+        &self.arrow
+    }
+
+    /// The record schema in the header of this table's files.
+    pub fn avro_json(&self) -> &str {
+        &self.avro_json
+    }
+
+    /// The column whose UTC day partitions the table, and its place in the schema.
+    pub fn partition_column(&self) -> Option<(usize, &StoredColumn)> {
+        self.partition.and_then(|index| Some((index, self.columns.get(index)?)))
+    }
+
+    /// Where a data file lies below the table's location; `day` counts from 1970-01-01.
+    pub fn data_path(&self, day: Option<i32>, id: Uuid) -> String {
+        let mut path = String::from("data/");
+        if let Some((_, column)) = self.partition_column() {
+            let day = day.map_or_else(|| "null".to_owned(), date);
+            let _infallible = write!(path, "{}_day={day}/", path_safe(&column.name));
+        }
+        let _infallible = write!(path, "{id}.avro");
+        path
+    }
+}
+
+/// The Iceberg schema of a new table: field ids as in [`TableSchema::from_spec`].
+///
+/// # Errors
+///
+/// [`Kind::Refused`]: Iceberg refuses the columns, such as two of one name.
+pub(crate) fn iceberg_schema(spec: &TableSpec) -> Result<IcebergSchema> {
+    let field = |(id, column): (i32, &crate::spec::Column)| {
+        let field_type = iceberg_type(column.column_type);
+        Arc::new(NestedField::new(id, &column.name, field_type, !column.nullable))
+    };
+    let fields = (1..).zip(&spec.columns).map(field).collect::<Vec<_>>();
+    IcebergSchema::builder()
+        .with_fields(fields)
+        .build()
+        .map_err(|err| Error::new(Kind::Refused, "these columns make no table").because(err))
+}
+
+/// The Iceberg type of a column type.
+pub(crate) fn iceberg_type(column_type: ColumnType) -> Type {
+    Type::Primitive(match column_type {
+        ColumnType::Boolean => PrimitiveType::Boolean,
+        ColumnType::Int => PrimitiveType::Int,
+        ColumnType::Long => PrimitiveType::Long,
+        ColumnType::Float => PrimitiveType::Float,
+        ColumnType::Double => PrimitiveType::Double,
+        ColumnType::Decimal { precision, scale } => {
+            PrimitiveType::Decimal { precision: precision.into(), scale: scale.into() }
+        }
+        ColumnType::String => PrimitiveType::String,
+        ColumnType::Binary => PrimitiveType::Binary,
+        ColumnType::Date => PrimitiveType::Date,
+        ColumnType::Timestamptz => PrimitiveType::Timestamptz,
+        ColumnType::Timestamp => PrimitiveType::Timestamp,
+    })
+}
+
+/// The column type of an Iceberg type.
+///
+/// # Errors
+///
+/// [`Kind::Refused`]: batches hold no such type.
+pub(crate) fn column_type(field_type: &Type) -> Result<ColumnType> {
+    let unsupported =
+        || Error::new(Kind::Refused, "the column's type is unsupported").with("type", field_type);
+    Ok(match field_type.as_primitive_type().ok_or_else(unsupported)? {
+        PrimitiveType::Boolean => ColumnType::Boolean,
+        PrimitiveType::Int => ColumnType::Int,
+        PrimitiveType::Long => ColumnType::Long,
+        PrimitiveType::Float => ColumnType::Float,
+        PrimitiveType::Double => ColumnType::Double,
+        PrimitiveType::Decimal { precision, scale } => ColumnType::Decimal {
+            precision: u8::try_from(*precision).map_err(|_| unsupported())?,
+            scale: u8::try_from(*scale).map_err(|_| unsupported())?,
+        },
+        PrimitiveType::String => ColumnType::String,
+        PrimitiveType::Binary => ColumnType::Binary,
+        PrimitiveType::Date => ColumnType::Date,
+        PrimitiveType::Timestamptz => ColumnType::Timestamptz,
+        PrimitiveType::Timestamp => ColumnType::Timestamp,
+        PrimitiveType::Time
+        | PrimitiveType::TimestampNs
+        | PrimitiveType::TimestamptzNs
+        | PrimitiveType::Uuid
+        | PrimitiveType::Fixed(_) => return Err(unsupported()),
+    })
+}
+
+/// Bytes that hold any unscaled value of `precision` digits in two's complement, the size Iceberg
+/// prescribes for a decimal's `fixed`.
+pub(crate) fn decimal_bytes(precision: u8) -> usize {
+    let largest = 10_u128.pow(precision.into()) - 1;
+    let bits = u128::BITS - largest.leading_zeros() + 1;
+    bits.div_ceil(8) as usize
+}
+
+fn day_column(columns: &[StoredColumn], name: &str) -> Result<usize> {
+    let index = columns.iter().position(|column| column.name == name).ok_or_else(|| {
+        Error::new(Kind::Refused, "the partition column is missing").with("column", name)
+    })?;
+    match columns.get(index).map(|column| column.column_type) {
+        Some(ColumnType::Timestamptz | ColumnType::Timestamp | ColumnType::Date) => Ok(index),
+        other => Err(Error::new(Kind::Refused, "the partition column has no day")
+            .with("column", name)
+            .with("type", other.map_or_else(String::new, |t| t.to_string()))),
+    }
+}
+
+/// The record schema; serialised field by field, so that its text never depends on a map's order.
+#[derive(Serialize)]
+struct AvroRecord {
+    r#type: &'static str,
+    name: &'static str,
+    fields: Vec<AvroField>,
+}
+
+#[derive(Serialize)]
+struct AvroField {
+    name: String,
+    r#type: Nullable,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    default: Option<Value>,
+    #[serde(rename = "field-id")]
+    field_id: i32,
+    #[serde(rename = "iceberg-field-name", skip_serializing_if = "Option::is_none")]
+    iceberg_name: Option<String>,
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum Nullable {
+    No(AvroType),
+    Yes(&'static str, AvroType),
+}
+
+#[derive(Serialize)]
+#[serde(untagged)]
+enum AvroType {
+    /// A primitive, or a named type defined further up.
+    Named(Cow<'static, str>),
+    Logical {
+        r#type: &'static str,
+        #[serde(rename = "logicalType")]
+        logical_type: &'static str,
+        #[serde(rename = "adjust-to-utc", skip_serializing_if = "Option::is_none")]
+        adjust_to_utc: Option<bool>,
+    },
+    Decimal {
+        r#type: &'static str,
+        name: String,
+        size: usize,
+        #[serde(rename = "logicalType")]
+        logical_type: &'static str,
+        precision: u8,
+        scale: u8,
+    },
+}
+
+fn avro_record(columns: &[StoredColumn]) -> AvroRecord {
+    let mut defined = HashSet::new();
+    let fields = columns.iter().map(|column| avro_field(column, &mut defined)).collect();
+    AvroRecord { r#type: "record", name: RECORD_NAME, fields }
+}
+
+fn avro_field(column: &StoredColumn, defined: &mut HashSet<String>) -> AvroField {
+    let avro_type = avro_type(column.column_type, defined);
+    let name = avro_name(&column.name);
+    AvroField {
+        iceberg_name: (name != column.name).then(|| column.name.clone()),
+        name,
+        r#type: if column.required {
+            Nullable::No(avro_type)
+        } else {
+            Nullable::Yes("null", avro_type)
+        },
+        default: (!column.required).then_some(Value::Null),
+        field_id: column.id,
+    }
+}
+
+/// Avro lets a named type be defined once; later uses are its name alone, as Iceberg's Java library
+/// writes it.
+fn avro_type(column_type: ColumnType, defined: &mut HashSet<String>) -> AvroType {
+    let named = |name| AvroType::Named(Cow::Borrowed(name));
+    let logical = |r#type, logical_type, adjust_to_utc| AvroType::Logical {
+        r#type,
+        logical_type,
+        adjust_to_utc,
+    };
+    match column_type {
+        ColumnType::Boolean => named("boolean"),
+        ColumnType::Int => named("int"),
+        ColumnType::Long => named("long"),
+        ColumnType::Float => named("float"),
+        ColumnType::Double => named("double"),
+        ColumnType::String => named("string"),
+        ColumnType::Binary => named("bytes"),
+        ColumnType::Date => logical("int", "date", None),
+        ColumnType::Timestamptz => logical("long", "timestamp-micros", Some(true)),
+        ColumnType::Timestamp => logical("long", "timestamp-micros", Some(false)),
+        ColumnType::Decimal { precision, scale } => {
+            let name = format!("decimal_{precision}_{scale}");
+            if !defined.insert(name.clone()) {
+                return AvroType::Named(name.into());
+            }
+            let size = decimal_bytes(precision);
+            let (r#type, logical_type) = ("fixed", "decimal");
+            AvroType::Decimal { r#type, name, size, logical_type, precision, scale }
+        }
+    }
+}
+
+/// The column's name in Avro, which allows `[A-Za-z_][A-Za-z0-9_]*` only; the same escapes as
+/// Iceberg's Java library (`AvroSchemaUtil.makeCompatibleName`).
+fn avro_name(name: &str) -> String {
+    let mut escaped = String::with_capacity(name.len());
+    for (index, c) in name.chars().enumerate() {
+        if c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit()) {
+            escaped.push(c);
+        } else if c.is_ascii_digit() {
+            escaped.push('_');
+            escaped.push(c);
+        } else {
+            let _infallible = write!(escaped, "_x{:X}", u32::from(c));
+        }
+    }
+    escaped
+}
+
+/// A folder name that every store takes as it is.
+fn path_safe(name: &str) -> String {
+    avro_name(name)
+}
+
+/// `YYYY-MM-DD` of a day counted from 1970-01-01.
+fn date(day: i32) -> String {
+    let epoch = DateTime::UNIX_EPOCH.date_naive();
+    let days = Days::new(day.unsigned_abs().into());
+    let date = if day < 0 { epoch.checked_sub_days(days) } else { epoch.checked_add_days(days) };
+    date.map_or_else(|| day.to_string(), |date| date.format("%Y-%m-%d").to_string())
+}

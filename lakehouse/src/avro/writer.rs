@@ -1,0 +1,323 @@
+//! Blocks → files: one file per UTC day of the partition column.
+//!
+//! Owns block boundaries, the file header and the split by day. It must never mix days in a file:
+//! Iceberg prunes by the partition value, so a stray row would vanish from queries.
+//!
+//! Avro 1.11 specification, "Object Container Files".
+
+use std::collections::BTreeMap;
+use std::ops::{Range, RangeInclusive};
+use std::sync::Arc;
+
+use arrow::array::{Array, ArrayRef, AsArray, RecordBatch, UInt32Array};
+use arrow::compute::take;
+use arrow::datatypes::{Date32Type, TimestampMicrosecondType};
+use uuid::Uuid;
+
+use super::Codec;
+use super::compress::Compressor;
+use super::encode::{Encoder, Rows, put_long};
+use super::schema::TableSchema;
+use crate::datafile::{EncodedFile, Metrics};
+use crate::spec::ColumnType;
+use crate::{Error, Kind, Result};
+
+/// A block is cut at this many rows; readers decode block by block.
+const BLOCK_ROWS_MAX: usize = 16_384;
+
+/// A block is cut once its raw bytes reach this; more does not compress better, and the open block is
+/// memory.
+const BLOCK_BYTES_MAX: usize = 1 << 20;
+
+/// Rows encoded between two looks at the block's size.
+const ROWS_PER_LOOK: usize = 256;
+
+const MICROS_PER_DAY: i64 = 86_400_000_000;
+
+const MAGIC: &[u8; 4] = b"Obj\x01";
+
+/// One Avro file in memory, for one partition value.
+pub struct FileWriter {
+    file: OpenFile,
+    schema: Arc<TableSchema>,
+    compressor: Compressor,
+}
+
+impl FileWriter {
+    /// An empty file of `day` (counted from 1970-01-01; `None` when the table has no partitions, or
+    /// for rows whose day is null).
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: the codec can't be set up.
+    pub fn new(schema: Arc<TableSchema>, codec: Codec, day: Option<i32>) -> Result<Self> {
+        let file = OpenFile::new(&schema, codec, day);
+        Ok(Self { file, schema, compressor: Compressor::new(codec)? })
+    }
+
+    /// Appends a batch, matched to the table by column name. The caller answers for its day.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: the batch does not fit the table; nothing of it was written.
+    pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        let rows = Rows::check(&self.schema, batch)?;
+        self.file.append(&self.schema, &rows, &mut self.compressor)
+    }
+
+    /// Bytes held: finished blocks and the raw open one.
+    pub fn bytes(&self) -> usize {
+        self.file.bytes()
+    }
+
+    /// Rows appended.
+    pub fn rows(&self) -> u64 {
+        self.file.rows
+    }
+
+    /// Cuts the last block and hands the file over.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: the last block does not compress.
+    pub fn finish(mut self) -> Result<EncodedFile> {
+        self.file.finish(&mut self.compressor)
+    }
+}
+
+/// Splits batches by the UTC day of the partition column; one open file per day.
+pub struct DayWriter {
+    schema: Arc<TableSchema>,
+    codec: Codec,
+    compressor: Compressor,
+    files: BTreeMap<Option<i32>, OpenFile>,
+    bytes: usize,
+    rows: u64,
+}
+
+impl DayWriter {
+    /// No files yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: the codec can't be set up.
+    pub fn new(schema: Arc<TableSchema>, codec: Codec) -> Result<Self> {
+        let compressor = Compressor::new(codec)?;
+        Ok(Self { schema, codec, compressor, files: BTreeMap::new(), bytes: 0, rows: 0 })
+    }
+
+    /// Appends a batch, matched to the table by column name.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: the batch does not fit the table; nothing of it was written.
+    pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
+        let rows = Rows::check(&self.schema, batch)?;
+        for (day, rows) in split(&self.schema, rows)? {
+            let file = self
+                .files
+                .entry(day)
+                .or_insert_with(|| OpenFile::new(&self.schema, self.codec, day));
+            let before = file.bytes();
+            file.append(&self.schema, &rows, &mut self.compressor)?;
+            self.rows += rows.len() as u64;
+            self.bytes = self.bytes + file.bytes() - before;
+        }
+        Ok(())
+    }
+
+    /// Bytes held over all days: finished blocks and the raw open ones.
+    pub fn bytes(&self) -> usize {
+        self.bytes
+    }
+
+    /// Rows appended.
+    pub fn rows(&self) -> u64 {
+        self.rows
+    }
+
+    /// Days with an open file.
+    pub fn days(&self) -> usize {
+        self.files.len()
+    }
+
+    /// One file per day, in the order of days; none when nothing was appended.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: a last block does not compress.
+    pub fn finish(mut self) -> Result<Vec<EncodedFile>> {
+        let files = std::mem::take(&mut self.files);
+        files.into_values().map(|mut file| file.finish(&mut self.compressor)).collect()
+    }
+}
+
+/// A file without the compressor, which days share.
+struct OpenFile {
+    day: Option<i32>,
+    sync: [u8; 16],
+    /// Header and finished blocks.
+    body: Vec<u8>,
+    block: Vec<u8>,
+    block_rows: usize,
+    rows: u64,
+    metrics: Metrics,
+}
+
+impl OpenFile {
+    fn new(schema: &TableSchema, codec: Codec, day: Option<i32>) -> Self {
+        // Random, so that no payload can be made to contain it and mislead a reader that seeks.
+        let sync = *Uuid::new_v4().as_bytes();
+        Self {
+            day,
+            sync,
+            body: header(schema, codec, &sync),
+            block: Vec::new(),
+            block_rows: 0,
+            rows: 0,
+            metrics: Metrics::new(schema),
+        }
+    }
+
+    fn bytes(&self) -> usize {
+        self.body.len() + self.block.len()
+    }
+
+    fn append(&mut self, schema: &TableSchema, rows: &Rows, with: &mut Compressor) -> Result<()> {
+        self.metrics.add(rows);
+        let encoder = Encoder::new(schema, rows);
+        let mut start = 0;
+        while start < rows.len() {
+            let room = ROWS_PER_LOOK.min(BLOCK_ROWS_MAX - self.block_rows);
+            let end = rows.len().min(start + room);
+            encoder.encode(start..end, &mut self.block);
+            self.block_rows += end - start;
+            self.rows += (end - start) as u64;
+            start = end;
+            if self.block_rows >= BLOCK_ROWS_MAX || self.block.len() >= BLOCK_BYTES_MAX {
+                self.cut(with)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn cut(&mut self, with: &mut Compressor) -> Result<()> {
+        if self.block_rows == 0 {
+            return Ok(());
+        }
+        let packed = with.pack(&self.block)?;
+        put_len(&mut self.body, self.block_rows);
+        put_len(&mut self.body, packed.len());
+        self.body.extend_from_slice(packed);
+        self.body.extend_from_slice(&self.sync);
+        self.block.clear();
+        self.block_rows = 0;
+        Ok(())
+    }
+
+    fn finish(&mut self, with: &mut Compressor) -> Result<EncodedFile> {
+        self.cut(with)?;
+        Ok(EncodedFile {
+            bytes: std::mem::take(&mut self.body).into(),
+            rows: self.rows,
+            day: self.day,
+            metrics: std::mem::take(&mut self.metrics),
+        })
+    }
+}
+
+fn header(schema: &TableSchema, codec: Codec, sync: &[u8; 16]) -> Vec<u8> {
+    let entries = [("avro.schema", schema.avro_json()), ("avro.codec", codec.avro_name())];
+    let mut header = MAGIC.to_vec();
+    put_len(&mut header, entries.len());
+    for (key, value) in entries {
+        put_len(&mut header, key.len());
+        header.extend_from_slice(key.as_bytes());
+        put_len(&mut header, value.len());
+        header.extend_from_slice(value.as_bytes());
+    }
+    put_len(&mut header, 0);
+    header.extend_from_slice(sync);
+    header
+}
+
+fn put_len(out: &mut Vec<u8>, len: usize) {
+    put_long(out, i64::try_from(len).unwrap_or(i64::MAX));
+}
+
+/// The rows of each day. Rows of one day in a row are not copied.
+fn split(schema: &TableSchema, rows: Rows) -> Result<Vec<(Option<i32>, Rows)>> {
+    let Some((index, column)) = schema.partition_column() else {
+        return Ok(vec![(None, rows)]);
+    };
+    let runs = match rows.arrays().get(index).and_then(Option::as_ref) {
+        None => Runs::from([(None, vec![0..rows.len()])]),
+        Some(array) => runs(column.column_type, array),
+    };
+    runs.into_iter()
+        .map(|(day, runs)| match runs.as_slice() {
+            [run] if run.len() == rows.len() => Ok((day, rows.clone())),
+            [run] => Ok((day, rows.slice(run))),
+            runs => Ok((day, gather(&rows, runs)?)),
+        })
+        .collect()
+}
+
+type Runs = BTreeMap<Option<i32>, Vec<Range<usize>>>;
+
+fn runs(column_type: ColumnType, array: &ArrayRef) -> Runs {
+    match column_type {
+        ColumnType::Date => runs_of(array, array.as_primitive::<Date32Type>().values(), |days| {
+            (*days, *days..=*days)
+        }),
+        _ => {
+            runs_of(array, array.as_primitive::<TimestampMicrosecondType>().values(), |micros| {
+                let day = micros.div_euclid(MICROS_PER_DAY);
+                let start = day.saturating_mul(MICROS_PER_DAY);
+                // 2^63 microseconds are 1.1e8 days.
+                (
+                    i32::try_from(day).unwrap_or(i32::MAX),
+                    start..=start.saturating_add(MICROS_PER_DAY - 1),
+                )
+            })
+        }
+    }
+}
+/// `day` answers a value's day and the range of all values of that day.
+fn runs_of<T: PartialOrd>(
+    array: &ArrayRef,
+    values: &[T],
+    day: impl Fn(&T) -> (i32, RangeInclusive<T>),
+) -> Runs {
+    let mut runs = Runs::new();
+    let mut start = 0;
+    let mut open: Option<(i32, RangeInclusive<T>)> = None;
+    for (row, value) in values.iter().enumerate() {
+        let same = match &open {
+            _ if row == 0 => false,
+            _ if array.is_null(row) => open.is_none(),
+            Some((_, range)) => range.contains(value),
+            None => false,
+        };
+        if !same {
+            if row > 0 {
+                runs.entry(open.map(|(day, _)| day)).or_default().push(start..row);
+            }
+            open = (!array.is_null(row)).then(|| day(value));
+            start = row;
+        }
+    }
+    if !values.is_empty() {
+        runs.entry(open.map(|(day, _)| day)).or_default().push(start..values.len());
+    }
+    runs
+}
+
+fn gather(rows: &Rows, runs: &[Range<usize>]) -> Result<Rows> {
+    let indices = runs.iter().cloned().flatten().map(|row| u32::try_from(row).unwrap_or(u32::MAX));
+    let indices = UInt32Array::from_iter_values(indices);
+    rows.try_map(indices.len(), |array| {
+        take(array, &indices, None)
+            .map_err(|err| Error::new(Kind::Bug, "rows can't be gathered by day").because(err))
+    })
+}

@@ -1,0 +1,287 @@
+//! Files → object store: one client for data and metadata, on a local disk or in S3.
+//!
+//! Owns locations, credentials, time-outs and retries. It must never overwrite a data file, and a file
+//! it puts appears whole or not at all, also when the process is killed half-way: a local file is
+//! written beside its place and linked into it, an S3 object exists once its upload is complete.
+//! A local file survives the process, not a power cut: nothing is flushed to the disk's platter.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
+use object_store::aws::AmazonS3Builder;
+use object_store::local::LocalFileSystem;
+use object_store::path::Path;
+use object_store::{
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
+};
+
+use crate::{Error, Kind, Result};
+
+mod iceberg_io;
+
+#[cfg(test)]
+mod tests;
+
+/// A healthy store on the same network answers in milliseconds.
+const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
+
+/// For one attempt at one request, its body included: a 64 MiB file at 2 MiB/s.
+const REQUEST_TIMEOUT: Duration = Duration::from_secs(32);
+
+/// Attempts after the first one.
+const RETRIES_MAX: usize = 5;
+
+/// No new attempt starts later than this after the first; the caller's own loop goes on from there.
+const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
+
+/// The pauses between attempts double from the first to the last.
+const BACKOFF_MIN: Duration = Duration::from_millis(50);
+const BACKOFF_MAX: Duration = Duration::from_secs(5);
+
+/// How to reach an S3 store.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct S3Settings {
+    /// Such as `http://127.0.0.1:9003`; `None` is AWS itself.
+    pub endpoint: Option<String>,
+    /// Such as `us-east-1`; `MinIO` takes any.
+    pub region: String,
+    /// The access key's id.
+    pub access_key: String,
+    /// The access key's secret.
+    pub secret_key: Secret,
+    /// Whether the bucket stands in the path, as `MinIO` wants it, or in the host name, as AWS does.
+    pub path_style: bool,
+}
+
+/// A text that must not be shown: its `Debug` is redacted, and it has no `Display`.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Secret(String);
+
+impl Secret {
+    /// Hides `text`.
+    pub fn new(text: impl Into<String>) -> Self {
+        Self(text.into())
+    }
+
+    /// The text, for the one call that needs it.
+    pub fn reveal(&self) -> &str {
+        &self.0
+    }
+}
+
+impl fmt::Debug for Secret {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("<secret>")
+    }
+}
+
+/// The warehouse's store. Clones share one client.
+#[derive(Clone)]
+pub struct Store {
+    warehouse: Arc<str>,
+    place: Place,
+    objects: Arc<dyn ObjectStore>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+enum Place {
+    Disk,
+    Bucket(Arc<str>),
+}
+
+impl fmt::Debug for Store {
+    /// Without the client, whose own `Debug` shows credentials.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Store").field("warehouse", &self.warehouse).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the store of `warehouse`: `file:///absolute/folder` or `s3://bucket/prefix`. Nothing is
+    /// sent or created yet.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Config`]: the warehouse is neither, or the settings don't make a client.
+    pub fn open(warehouse: &str, s3: Option<&S3Settings>) -> Result<Self> {
+        let warehouse = warehouse.trim_end_matches('/');
+        let (place, objects): (_, Arc<dyn ObjectStore>) = if warehouse.starts_with("file:///") {
+            (Place::Disk, Arc::new(LocalFileSystem::new()))
+        } else if let Some((bucket, _)) = s3_parts(warehouse) {
+            let settings = s3.ok_or_else(|| {
+                Error::new(Kind::Config, "a warehouse in S3 needs S3 settings")
+                    .with("warehouse", warehouse)
+            })?;
+            (Place::Bucket(bucket.into()), Arc::new(s3_client(bucket, settings)?))
+        } else {
+            return Err(Error::new(
+                Kind::Config,
+                "the warehouse must be file:///absolute/folder or s3://bucket/prefix",
+            )
+            .with("warehouse", warehouse));
+        };
+        Ok(Self { warehouse: warehouse.into(), place, objects })
+    }
+
+    /// The warehouse's location, without a slash at its end.
+    pub fn warehouse(&self) -> &str {
+        &self.warehouse
+    }
+
+    /// Creates the file at `location`. A file of the same length that is there already is taken for
+    /// our own, from an attempt whose answer was lost: names are never used twice.
+    ///
+    /// # Errors
+    ///
+    /// - [`Kind::Retry`]: nothing is known about the outcome. Put it again.
+    /// - [`Kind::Conflict`]: another file is there.
+    /// - [`Kind::Config`]: the store refuses us, or the bucket is missing.
+    pub async fn put_new(&self, location: &str, bytes: Bytes) -> Result<()> {
+        let path = self.path(location)?;
+        let len = bytes.len() as u64;
+        match self.objects.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
+            Ok(_) => Ok(()),
+            Err(object_store::Error::AlreadyExists { .. }) => match self.size(location).await? {
+                Some(size) if size == len => Ok(()),
+                size => Err(Error::new(Kind::Conflict, "another file is in this place")
+                    .with("location", location)
+                    .with("length", len)
+                    .with("found", size.map_or_else(String::new, |size| size.to_string()))),
+            },
+            Err(err) => Err(failed("the file was not written", location, err)),
+        }
+    }
+
+    /// The whole file at `location`.
+    ///
+    /// # Errors
+    ///
+    /// - [`Kind::Retry`]: the store failed.
+    /// - [`Kind::Corrupt`]: the file is missing.
+    /// - [`Kind::Config`]: the store refuses us.
+    pub async fn read(&self, location: &str) -> Result<Bytes> {
+        let path = self.path(location)?;
+        let read = async { self.objects.get(&path).await?.bytes().await };
+        read.await.map_err(|err| match err {
+            err @ object_store::Error::NotFound { .. } => {
+                Error::new(Kind::Corrupt, "the file is missing")
+                    .with("location", location)
+                    .because(err)
+            }
+            err => failed("the file was not read", location, err),
+        })
+    }
+
+    /// The length in bytes of the file at `location`, if there is one.
+    ///
+    /// # Errors
+    ///
+    /// - [`Kind::Retry`]: the store failed.
+    /// - [`Kind::Config`]: the store refuses us.
+    pub async fn size(&self, location: &str) -> Result<Option<u64>> {
+        let path = self.path(location)?;
+        match self.objects.head(&path).await {
+            Ok(meta) => Ok(Some(meta.size)),
+            Err(object_store::Error::NotFound { .. }) => Ok(None),
+            Err(err) => Err(failed("the file was not looked up", location, err)),
+        }
+    }
+
+    /// This store as Iceberg wants it for metadata.
+    pub(crate) fn file_io(&self) -> FileIO {
+        FileIOBuilder::new(self.storage_factory()).build()
+    }
+
+    /// This store for Iceberg's catalogs, which build their own [`FileIO`]. The factory ignores
+    /// storage properties a catalog hands out: this store's own settings hold.
+    pub(crate) fn storage_factory(&self) -> Arc<dyn StorageFactory> {
+        Arc::new(iceberg_io::ObjectStorageFactory::new(self.clone()))
+    }
+
+    fn path(&self, location: &str) -> Result<Path> {
+        let elsewhere = || {
+            Error::new(Kind::Config, "the location lies outside the warehouse's store")
+                .with("location", location)
+                .with("warehouse", &self.warehouse)
+        };
+        let key = match &self.place {
+            Place::Disk => disk_path(location).ok_or_else(elsewhere)?,
+            Place::Bucket(ours) => match s3_parts(location) {
+                Some((bucket, key)) if bucket == &**ours => key,
+                _ => return Err(elsewhere()),
+            },
+        };
+        Path::parse(key).map_err(|err| elsewhere().because(err))
+    }
+}
+
+/// `file:///a/b`, `file:/a/b` (as Java writes it) and `/a/b` are one place.
+fn disk_path(location: &str) -> Option<&str> {
+    let path = match location.strip_prefix("file:") {
+        Some(rest) => rest.strip_prefix("//").unwrap_or(rest),
+        None => location,
+    };
+    path.starts_with('/').then_some(path)
+}
+
+/// Bucket and key; `s3a` and `s3n` are what Hadoop calls the same thing.
+fn s3_parts(location: &str) -> Option<(&str, &str)> {
+    let (scheme, rest) = location.split_once("://")?;
+    if !matches!(scheme, "s3" | "s3a" | "s3n") {
+        return None;
+    }
+    let (bucket, key) = rest.split_once('/').unwrap_or((rest, ""));
+    (!bucket.is_empty()).then_some((bucket, key))
+}
+
+fn s3_client(bucket: &str, settings: &S3Settings) -> Result<impl ObjectStore + use<>> {
+    let plain = settings.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
+    let mut builder = AmazonS3Builder::new()
+        .with_bucket_name(bucket)
+        .with_region(&settings.region)
+        .with_access_key_id(&settings.access_key)
+        .with_secret_access_key(settings.secret_key.reveal())
+        .with_virtual_hosted_style_request(!settings.path_style)
+        .with_allow_http(plain)
+        .with_client_options(
+            ClientOptions::new()
+                .with_allow_http(plain)
+                .with_connect_timeout(CONNECT_TIMEOUT)
+                .with_timeout(REQUEST_TIMEOUT),
+        )
+        .with_retry(RetryConfig {
+            backoff: BackoffConfig {
+                init_backoff: BACKOFF_MIN,
+                max_backoff: BACKOFF_MAX,
+                base: 2.0,
+            },
+            max_retries: RETRIES_MAX,
+            retry_timeout: RETRY_TIME_MAX,
+        });
+    if let Some(endpoint) = &settings.endpoint {
+        builder = builder.with_endpoint(endpoint);
+    }
+    builder.build().map_err(|err| {
+        Error::new(Kind::Config, "the S3 settings make no client")
+            .with("bucket", bucket)
+            .because(err)
+    })
+}
+
+fn failed(message: &str, location: &str, err: object_store::Error) -> Error {
+    let kind = match &err {
+        // A missing object is dealt with by the callers; what is left is a missing bucket.
+        object_store::Error::NotFound { .. }
+        | object_store::Error::PermissionDenied { .. }
+        | object_store::Error::Unauthenticated { .. } => Kind::Config,
+        object_store::Error::InvalidPath { .. }
+        | object_store::Error::NotSupported { .. }
+        | object_store::Error::NotImplemented { .. }
+        | object_store::Error::UnknownConfigurationKey { .. } => Kind::Bug,
+        _ => Kind::Retry,
+    };
+    Error::new(kind, message).with("location", location).because(err)
+}
