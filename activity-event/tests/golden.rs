@@ -125,8 +125,9 @@ proptest! {
         prop_assert_eq!(at.unwrap().timestamp_millis(), millis);
         let latitude = read[field::CUSTOMER_LATITUDE].as_f64();
         prop_assert_eq!(latitude, degrees.map(|degrees| f64::from(degrees) / 1e6));
-        let paid = cents.map(|cents| format!("\"transaction_value\":{}.{:02}}}", cents / 100, cents % 100));
-        prop_assert!(text.ends_with(paid.as_deref().unwrap_or("\"transaction_value\":null}")));
+        let paid = cents.map_or("null".to_owned(), |cents| format!("{}.{:02}", cents / 100, cents % 100));
+        let last = format!("\"transaction_value\":{paid}}}");
+        prop_assert!(text.ends_with(&last), "{text} should end with {last}");
     }
 }
 
