@@ -1,0 +1,20 @@
+//! The names under which a commit leaves its facts, exactly-once protocol §2. They are forever.
+
+/// Summary and property: the full position.
+pub(super) const POSITION: &str = "streamforge.position";
+/// Property: the sequence number of the snapshot that recorded the position.
+pub(super) const SEQUENCE: &str = "streamforge.sequence";
+/// Property: the field ids that the job writes. Other columns are someone else's.
+pub(super) const COLUMNS: &str = "streamforge.columns";
+/// Summary: the attempt's id, by which a lost answer is recognised.
+pub(super) const ATTEMPT: &str = "streamforge.attempt";
+/// Summary: the offsets covered, half-open.
+pub(super) const RANGES: &str = "streamforge.ranges";
+/// Summary: records read, which is the sum of the next three.
+pub(super) const READ: &str = "streamforge.read";
+/// Summary: records written to this table.
+pub(super) const WRITTEN: &str = "streamforge.written";
+/// Summary: records that the job's filter left out.
+pub(super) const FILTERED: &str = "streamforge.filtered";
+/// Summary: records that were rejected with a reason.
+pub(super) const REJECTED: &str = "streamforge.rejected";

@@ -1,0 +1,108 @@
+//! Which manifests a commit folds into one, so that they stay few and no commit pays for all.
+//!
+//! Every append adds a manifest and carries the others forward. Folding everything once there are many
+//! would make one commit in a hundred slower the longer the table lives; so manifests stand in
+//! tiers by the power of [`FAN_IN`] that their file count reaches, and a commit folds one full tier at
+//! most, the lowest. A data file's entry is rewritten once for each tier, and a table of n files
+//! has at most `FAN_IN` × (log n + 1) manifests.
+
+/// How many manifests of one tier are folded into one of the next.
+pub(super) const FAN_IN: u32 = 16;
+
+/// A manifest of this size is left alone, as Java leaves it (`commit.manifest.target-size-bytes`).
+pub(super) const BYTES_MAX: i64 = 8 << 20;
+
+/// What the plan needs to know of one manifest.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Candidate {
+    /// Data files it names.
+    pub(super) files: u32,
+    /// Its length.
+    pub(super) bytes: i64,
+    /// Whether it holds data files of the current partition spec.
+    pub(super) ours: bool,
+}
+
+/// What one commit folds.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct Plan {
+    /// The places of the manifests that become one.
+    pub(super) fold: Vec<usize>,
+    /// Whether the new data files go into that one, too.
+    pub(super) with_new: bool,
+}
+
+/// Plans a commit that adds `added` data files to `held`.
+pub(super) fn plan(held: &[Candidate], added: u32) -> Plan {
+    let foldable = |candidate: &Candidate| candidate.ours && candidate.bytes < BYTES_MAX;
+    let tier = |files: u32| files.max(1).ilog(FAN_IN);
+    let new = (added > 0).then(|| tier(added));
+    let full = (0..=u32::MAX.ilog(FAN_IN)).find_map(|wanted| {
+        let members = held.iter().enumerate();
+        let fold: Vec<usize> = members
+            .filter(|(_, candidate)| foldable(candidate) && tier(candidate.files) == wanted)
+            .map(|(place, _)| place)
+            .collect();
+        let count = fold.len() + usize::from(new == Some(wanted));
+        (count >= FAN_IN as usize).then_some(Plan { fold, with_new: new == Some(wanted) })
+    });
+    full.unwrap_or_default()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn of(files: u32) -> Candidate {
+        Candidate { files, bytes: 4_000, ours: true }
+    }
+
+    #[track_caller]
+    fn check(name: &str, held: &[Candidate], added: u32, expected: &[usize]) {
+        assert_eq!(plan(held, added).fold, expected, "{name}");
+    }
+
+    #[test]
+    fn the_lowest_full_tier_is_folded() {
+        let fifteen = vec![of(1); 15];
+        check("nothing to fold", &[], 1, &[]);
+        check("the sixteenth file folds", &fifteen, 1, &(0..15).collect::<Vec<_>>());
+        check("a heartbeat adds nothing", &fifteen, 0, &[]);
+        check("a large append stands higher", &fifteen, 16, &[]);
+        let mut mixed = vec![of(16), of(400)];
+        mixed.extend(vec![of(3); 15]);
+        check("higher tiers stay", &mixed, 1, &(2..17).collect::<Vec<_>>());
+        check("sixteen of a higher tier", &vec![of(17); 16], 1, &(0..16).collect::<Vec<_>>());
+    }
+
+    #[test]
+    fn large_and_foreign_manifests_are_left_alone() {
+        let large = Candidate { bytes: BYTES_MAX, ..of(1) };
+        let foreign = Candidate { ours: false, ..of(1) };
+        check("large", &[large; 40], 1, &[]);
+        check("foreign", &[foreign; 40], 1, &[]);
+    }
+
+    #[test]
+    fn a_hundred_thousand_commits_stay_few_and_cheap() {
+        let (mut held, mut most, mut rewritten) = (Vec::<Candidate>::new(), 0, 0_u64);
+        for _ in 0..100_000 {
+            let Plan { fold, with_new } = plan(&held, 1);
+            let folded: u32 =
+                fold.iter().filter_map(|place| held.get(*place)).map(|c| c.files).sum();
+            let mut place = 0;
+            held.retain(|_| {
+                place += 1;
+                !fold.contains(&(place - 1))
+            });
+            if folded > 0 && !with_new {
+                held.push(of(folded));
+            }
+            held.push(of(if with_new { folded + 1 } else { 1 }));
+            rewritten += u64::from(folded);
+            most = most.max(held.len());
+        }
+        assert!(most <= 16 * 5, "{most} manifests");
+        assert!(rewritten <= 5 * 100_000, "{rewritten} entries rewritten");
+    }
+}

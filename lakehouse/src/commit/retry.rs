@@ -1,0 +1,84 @@
+//! When to try again, and when to give up.
+
+use std::time::{Duration, Instant};
+
+use super::shell;
+use crate::{Error, Kind, Result};
+
+/// How long opening, pinning and reading a position put up with failures.
+pub(super) const SETTLE_TIME: Duration = Duration::from_secs(30);
+
+/// The longest pause after the first conflict. A rival's commit takes tens of milliseconds.
+const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
+const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(500);
+
+/// The longest pause after the first failure; the server may need air.
+const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
+const UNKNOWN_PAUSE_MAX: Duration = Duration::from_secs(5);
+
+/// The state of one loop: pauses double, each is a random part of its limit.
+pub(super) struct Retry {
+    started: Instant,
+    deadline: Duration,
+    conflicts: u32,
+    failures: u32,
+    last: Option<Error>,
+}
+
+impl Retry {
+    pub(super) fn new(deadline: Duration) -> Self {
+        Self { started: shell::start(), deadline, conflicts: 0, failures: 0, last: None }
+    }
+
+    pub(super) fn elapsed(&self) -> Duration {
+        self.started.elapsed()
+    }
+
+    pub(super) fn conflicts(&self) -> u32 {
+        self.conflicts
+    }
+
+    /// Someone else was first.
+    pub(super) fn after_conflict(&mut self) -> Duration {
+        self.failures = 0;
+        self.conflicts += 1;
+        shell::jitter(doubled(CONFLICT_PAUSE, CONFLICT_PAUSE_MAX, self.conflicts))
+    }
+
+    /// Something failed, and the outcome is not known.
+    pub(super) fn after_unknown(&mut self, err: Error) -> Duration {
+        tracing::debug!(error = %err, source = ?std::error::Error::source(&err).map(ToString::to_string), "will read again");
+        self.failures += 1;
+        self.last = Some(err);
+        shell::jitter(doubled(UNKNOWN_PAUSE, UNKNOWN_PAUSE_MAX, self.failures))
+    }
+
+    /// Waits, unless the time is up by then.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Retry`]: the time is up.
+    pub(super) async fn wait(&mut self, pause: Duration, late: &str) -> Result<()> {
+        if self.elapsed() + pause >= self.deadline {
+            return Err(self.late(late));
+        }
+        shell::pause(pause).await;
+        Ok(())
+    }
+
+    /// The error for a loop whose time is up.
+    pub(super) fn late(&mut self, message: &str) -> Error {
+        let err = Error::new(Kind::Retry, message)
+            .with("seconds", self.deadline.as_secs_f64())
+            .with("conflicts", self.conflicts);
+        match self.last.take() {
+            Some(last) => err.because(last),
+            None => err,
+        }
+    }
+}
+
+fn doubled(first: Duration, longest: Duration, times: u32) -> Duration {
+    let factor = 1_u32.checked_shl(times.saturating_sub(1)).unwrap_or(u32::MAX);
+    first.saturating_mul(factor.max(1)).min(longest)
+}
