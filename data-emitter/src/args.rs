@@ -48,7 +48,7 @@ pub(crate) struct Args {
 
     /// More settings for librdkafka, separated by commas; values are never shown
     ///
-    /// For example security.protocol=sasl_ssl,sasl.mechanism=PLAIN. May be
+    /// For example `security.protocol=sasl_ssl,sasl.mechanism=PLAIN`. May be
     /// given several times. What the account of deliveries stands on
     /// (idempotence, acknowledgements) can't be set.
     #[arg(
@@ -65,21 +65,22 @@ pub(crate) struct Args {
     #[arg(long, env = "EMITTER_RATE", default_value = "1000", help_heading = "How much")]
     rate: Rate,
 
-    /// Stop after so many events [default: go on until stopped]
+    /// Stop after so many events [default: endless]
     #[arg(long, env = "EMITTER_EVENTS", value_name = "COUNT", help_heading = "How much")]
     events: Option<u64>,
 
-    /// How many seconds the last acknowledgements may take, at the end or on SIGTERM
+    /// How long the last acknowledgements may take, at the end or on SIGTERM
     ///
     /// What is not acknowledged by then counts as not delivered.
     #[arg(
         long,
-        env = "EMITTER_FLUSH_SECONDS",
-        value_name = "SECONDS",
-        default_value = "8",
+        env = "EMITTER_FLUSH_TIMEOUT",
+        value_name = "DURATION",
+        default_value = "8s",
+        value_parser = duration,
         help_heading = "How much"
     )]
-    flush_seconds: u32,
+    flush_timeout: Duration,
 
     /// Chooses the stream
     #[arg(long, env = "EMITTER_SEED", default_value = "1", help_heading = "Which events")]
@@ -168,7 +169,7 @@ Examples:
 A flag wins over its environment variable, which wins over the default.
 RUST_LOG sets what is logged (info by default). Logs are JSON off a terminal.
 
-Exit code: 0 when every record was acknowledged, 1 when not, 2 for a wrong argument.";
+Exit code: 0 when every record was acknowledged, 1 when not, 64 for a wrong argument.";
 
 impl Args {
     /// The settings, with `now_ms` for a start that wasn't given.
@@ -190,11 +191,26 @@ impl Args {
                 ..GeneratorSettings::new(self.seed, start_ms)
             },
             compression: self.compression,
-            flush_timeout: Duration::from_secs(self.flush_seconds.into()),
+            flush_timeout: self.flush_timeout,
             properties: self.kafka_properties,
         }
     }
 }
+
+/// Reads `500ms`, `8s` or `2m`.
+fn duration(text: &str) -> Result<Duration, String> {
+    let digits = text.trim_end_matches(char::is_alphabetic);
+    let unit_ms = match text.strip_prefix(digits) {
+        Some("ms") => 1,
+        Some("s") => 1_000,
+        Some("m") => 60_000,
+        _ => return Err(NO_DURATION.to_owned()),
+    };
+    let count: u32 = digits.parse().map_err(|_| NO_DURATION.to_owned())?;
+    Ok(Duration::from_millis(u64::from(count) * unit_ms))
+}
+
+const NO_DURATION: &str = "give a number with its unit, for example 500ms, 8s or 2m";
 
 #[cfg(test)]
 mod tests {
@@ -218,7 +234,7 @@ mod tests {
     fn every_setting_reaches_the_stream() {
         let line = "data-emitter --rate 250/s --events 7 --seed 9 --start 1970-01-01T00:00:01Z \
                     --late 0.5 --duplicates 0.25 --out-of-order 0.125 --malformed 1 \
-                    --compression zstd --kafka-property linger.ms=20,batch.size=1000";
+                    --compression zstd --flush-timeout 500ms --kafka-property linger.ms=20,batch.size=1000";
         let settings = parse(line).unwrap().settings(17);
         let half = Fraction::new(0.5).unwrap();
         let expected = GeneratorSettings {
@@ -231,6 +247,7 @@ mod tests {
         };
         assert_eq!(settings.generator, expected);
         assert_eq!(settings.events, Some(7));
+        assert_eq!(settings.flush_timeout, Duration::from_millis(500));
         assert_eq!(settings.compression, Compression::Zstd);
         assert_eq!(settings.properties.len(), 2);
     }
@@ -249,6 +266,8 @@ mod tests {
         check_refused("data-emitter --kafka-property bootstrap.servers=a", "use --brokers");
         check_refused("data-emitter --kafka-property linger", "key=value");
         check_refused("data-emitter --compression rar", "choose none, gzip");
+        check_refused("data-emitter --flush-timeout 8", "with its unit");
+        check_refused("data-emitter --flush-timeout s", "with its unit");
     }
 
     #[test]

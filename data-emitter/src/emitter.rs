@@ -18,12 +18,14 @@ use crate::{GeneratorSettings, Rate};
 
 /// Records between two looks at reports, stop signal and clock.
 const BURST_RECORDS: u64 = 256;
-/// How long to wait when nothing may be sent; reports come in meanwhile.
-const WAIT: Duration = Duration::from_millis(1);
+/// How long to wait while the stream is held back; reports come in meanwhile.
+const HELD_BACK_WAIT: Duration = Duration::from_millis(1);
+/// How long to wait when no event is due: few wake-ups, and groups too small to notice.
+const IDLE_WAIT: Duration = Duration::from_millis(10);
 /// How often progress is told.
 const PROGRESS_INTERVAL: Duration = Duration::from_millis(100);
 /// How long the topic may take to appear: a broker's cold start.
-const TOPIC_TIMEOUT: Duration = Duration::from_secs(60);
+const TOPIC_TIMEOUT: Duration = Duration::from_mins(1);
 /// How long to wait between two questions for the topic.
 const TOPIC_RETRY: Duration = Duration::from_millis(200);
 
@@ -46,6 +48,26 @@ pub struct EmitterSettings {
     pub flush_timeout: Duration,
     /// More settings for librdkafka.
     pub properties: Vec<Property>,
+}
+
+/// How long the last acknowledgements may take: less than the 10 s that an
+/// orchestrator waits after SIGTERM.
+const FLUSH_TIMEOUT: Duration = Duration::from_secs(8);
+
+impl EmitterSettings {
+    /// An endless stream as fast as `brokers` take it.
+    pub fn new(brokers: String, topic: String, generator: GeneratorSettings) -> Self {
+        Self {
+            brokers,
+            topic,
+            rate: Rate::Max,
+            events: None,
+            generator,
+            compression: Compression::None,
+            flush_timeout: FLUSH_TIMEOUT,
+            properties: Vec::new(),
+        }
+    }
 }
 
 /// How far the emitter is.
@@ -164,16 +186,9 @@ fn run(
     let mut told_at = Duration::ZERO;
     while !stop.is_cancelled() && stream.left() > 0 {
         let due = settings.rate.due(clock.elapsed()).saturating_sub(stream.sent.records);
-        let mut quota = due.min(stream.left()).min(BURST_RECORDS);
-        if quota == 0 {
-            producer.poll(WAIT);
-        }
-        while quota > 0 && stream.step(&producer, pace)? == Step::Sent {
-            quota -= 1;
-        }
-        // What is left of the quota was held back, by the pace or the client's queue.
-        producer.poll(if quota > 0 { WAIT } else { Duration::ZERO });
-        if clock.elapsed() - told_at >= PROGRESS_INTERVAL {
+        let wait = stream.burst(due.min(BURST_RECORDS), &producer, pace)?;
+        producer.poll(wait);
+        if clock.elapsed() >= told_at + PROGRESS_INTERVAL {
             told_at = clock.elapsed();
             progress(stream.progress(&producer));
         }
@@ -243,6 +258,24 @@ impl Stream {
 
     fn left(&self) -> u64 {
         self.total.map_or(u64::MAX, |total| total.saturating_sub(self.sent.records))
+    }
+
+    /// Sends up to `quota` records; returns how long to wait before the next burst.
+    fn burst(
+        &mut self,
+        quota: u64,
+        producer: &Producer,
+        pace: &dyn Pace,
+    ) -> Result<Duration, EmitError> {
+        if quota == 0 {
+            return Ok(IDLE_WAIT);
+        }
+        for _ in 0..quota.min(self.left()) {
+            if self.step(producer, pace)? == Step::HeldBack {
+                return Ok(HELD_BACK_WAIT);
+            }
+        }
+        Ok(Duration::ZERO)
     }
 
     /// Makes the next record unless one waits, and sends it if it may go.

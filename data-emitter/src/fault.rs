@@ -76,7 +76,7 @@ impl Fault {
                 let (field, value) = *dice.one_of(&WRONG_VALUES);
                 replace_value(payload, field, value.as_bytes());
             }
-            Self::MissingField => remove(payload, *dice.one_of(&field::REQUIRED)),
+            Self::MissingField => remove(payload, dice.one_of::<&str>(&field::REQUIRED)),
             Self::InvalidUtf8 => {
                 let bytes = *dice.one_of(&INVALID_UTF8);
                 spoil_text(payload, bytes);
@@ -85,7 +85,7 @@ impl Fault {
                 let value = *dice.one_of(&HUGE_VALUES);
                 replace_value(payload, field::TRANSACTION_VALUE, value.as_bytes());
             }
-            Self::DuplicateKey => repeat(payload, *dice.one_of(&REPEATED)),
+            Self::DuplicateKey => repeat(payload, dice.one_of::<&str>(&REPEATED)),
             Self::DeepNesting => nest(payload),
             Self::Empty => payload.clear(),
             Self::Tombstone => return false,

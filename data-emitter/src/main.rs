@@ -18,14 +18,20 @@ use crate::report::Reporter;
 
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
-    let args = Args::parse();
+    let args = match Args::try_parse() {
+        Ok(args) => args,
+        Err(answer) => return report::answer(&answer),
+    };
     let terminal = report::on_terminal();
     report::init_logging(terminal);
     let settings = args.settings(now_ms());
+    let stop = CancellationToken::new();
+    if let Err(err) = signals::cancel_on_signal(stop.clone()) {
+        error!("signals can't be heard: {err}");
+        return ExitCode::FAILURE;
+    }
     info!(?settings, "starting");
 
-    let stop = CancellationToken::new();
-    signals::cancel_on_signal(stop.clone());
     let mut reporter = Reporter::new(settings.events, terminal);
     let tell = move |progress| reporter.tell(progress);
     match emit(&settings, Arc::new(Unlimited), tell, &stop).await {

@@ -11,6 +11,8 @@ use tracing_subscriber::EnvFilter;
 
 /// How often progress is logged where there is no terminal.
 const LOG_INTERVAL: Duration = Duration::from_secs(10);
+/// "The command was used incorrectly", as in `sysexits.h`.
+const EX_USAGE: u8 = 64;
 /// What is logged unless `RUST_LOG` says otherwise.
 const LOG_FILTER: &str = "info";
 
@@ -24,6 +26,13 @@ pub(crate) fn init_logging(terminal: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
     if terminal { logs.init() } else { logs.json().init() }
+}
+
+/// Prints help, the version, or what is wrong with the arguments.
+pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when the terminal is gone.
+    let _ = answer.print();
+    if answer.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS }
 }
 
 /// Shows how far the emitter is: a bar, or a log line from time to time.

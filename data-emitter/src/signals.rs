@@ -1,31 +1,33 @@
-//! SIGTERM and Ctrl-C become a cancelled token. The second one is left to the
-//! operating system's default: it kills.
+//! SIGTERM and Ctrl-C become a cancelled token, and nothing else happens on them.
 
 use tokio_util::sync::CancellationToken;
-use tracing::{info, warn};
+use tracing::info;
 
-/// Cancels `stop` when the process is asked to end.
-pub(crate) fn cancel_on_signal(stop: CancellationToken) {
-    tokio::spawn(async move {
-        match asked_to_end().await {
-            Ok(signal) => info!(signal, "stopping: the last acknowledgements are awaited"),
-            Err(error) => warn!(%error, "signals can't be heard"),
-        }
-        stop.cancel();
-    });
-}
-
+/// Cancels `stop` when the process is asked to end. Signals count from here on.
 #[cfg(unix)]
-async fn asked_to_end() -> std::io::Result<&'static str> {
+pub(crate) fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
-    tokio::select! {
-        _ = terminate.recv() => Ok("SIGTERM"),
-        interrupt = tokio::signal::ctrl_c() => interrupt.map(|()| "SIGINT"),
-    }
+    let mut interrupt = signal(SignalKind::interrupt())?;
+    tokio::spawn(async move {
+        let signal = tokio::select! {
+            _ = terminate.recv() => "SIGTERM",
+            _ = interrupt.recv() => "SIGINT",
+        };
+        info!(signal, "stopping: the last acknowledgements are awaited");
+        stop.cancel();
+    });
+    Ok(())
 }
 
+/// Cancels `stop` when the process is asked to end.
 #[cfg(not(unix))]
-async fn asked_to_end() -> std::io::Result<&'static str> {
-    tokio::signal::ctrl_c().await.map(|()| "Ctrl-C")
+pub(crate) fn cancel_on_signal(stop: CancellationToken) -> std::io::Result<()> {
+    tokio::spawn(async move {
+        if tokio::signal::ctrl_c().await.is_ok() {
+            info!(signal = "Ctrl-C", "stopping: the last acknowledgements are awaited");
+            stop.cancel();
+        }
+    });
+    Ok(())
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 
 use data_emitter::{
     Compression, EmitError, EmitterSettings, Fraction, Generator, GeneratorSettings, NextRecord,
-    Pace, Rate, Summary, Unlimited, emit,
+    Pace, Summary, Unlimited, emit,
 };
 use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, Consumer as _};
@@ -33,21 +33,16 @@ fn broker() -> MockCluster<'static, DefaultProducerContext> {
 
 fn settings(brokers: String) -> EmitterSettings {
     let share = Fraction::new(0.02).unwrap();
+    let generator = GeneratorSettings {
+        late: share,
+        duplicates: share,
+        out_of_order: share,
+        malformed: share,
+        ..GeneratorSettings::new(3, 1_748_736_000_000)
+    };
     EmitterSettings {
-        brokers,
-        topic: TOPIC.to_owned(),
-        rate: Rate::Max,
         events: Some(EVENTS),
-        generator: GeneratorSettings {
-            late: share,
-            duplicates: share,
-            out_of_order: share,
-            malformed: share,
-            ..GeneratorSettings::new(3, 1_748_736_000_000)
-        },
-        compression: Compression::None,
-        flush_timeout: Duration::from_secs(10),
-        properties: Vec::new(),
+        ..EmitterSettings::new(brokers, TOPIC.to_owned(), generator)
     }
 }
 
