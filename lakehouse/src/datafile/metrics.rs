@@ -10,12 +10,12 @@ use crate::avro::{Rows, TableSchema};
 use crate::spec::ColumnType;
 
 /// What is known of each column, in table order.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(crate) struct Metrics {
     columns: Vec<ColumnMetrics>,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct ColumnMetrics {
     column_type: ColumnType,
     values: u64,

@@ -18,7 +18,7 @@ mod tests;
 pub(crate) use metrics::Metrics;
 
 /// One Avro file, whole and in memory.
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct EncodedFile {
     /// The file.
     pub bytes: Bytes,
