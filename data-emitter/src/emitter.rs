@@ -207,7 +207,14 @@ fn await_topic(
     let clock = Stopwatch::start();
     while !stop.is_cancelled() {
         match producer.partitions() {
-            Ok(count) => return Ok(Some(count)),
+            Ok(count) => {
+                // Until now librdkafka talked to a bootstrap address and wasn't
+                // given a producer id there. An answer from the broker itself
+                // makes it ask again at once, and not 500 ms later. The answer
+                // doesn't matter.
+                let _ = producer.partitions();
+                return Ok(Some(count));
+            }
             Err(reason) if clock.elapsed() >= TOPIC_TIMEOUT => {
                 return Err(EmitError::NoTopic {
                     topic: settings.topic.clone(),
