@@ -327,3 +327,23 @@ impl SinkTable {
 }
 
 const LATE: &str = "the commit did not end in time, and its outcome is not known";
+
+/// Sinks are driven from any thread: what they promise must be able to move.
+#[cfg(test)]
+mod send {
+    use super::*;
+
+    fn check<T: Send>(_: T) {}
+
+    #[allow(dead_code, reason = "it only has to compile")]
+    fn futures_can_move_between_threads(
+        table: &SinkTable,
+        source: &Source,
+        starts: &BTreeMap<PartitionId, Offset>,
+        request: &CommitRequest,
+    ) {
+        check(table.position(source));
+        check(table.pin(source, starts));
+        check(table.commit(request));
+    }
+}

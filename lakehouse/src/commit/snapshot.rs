@@ -6,9 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
+use futures::FutureExt;
 use futures::stream::{self, StreamExt, TryStreamExt};
 use iceberg::spec::{
-    DataFile, MAIN_BRANCH, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
+    DataFile, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
     ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
 };
 use uuid::Uuid;
@@ -169,6 +170,24 @@ async fn held_manifests(base: &Base, cache: &ManifestCache) -> Result<Vec<Manife
     Ok(manifests)
 }
 
+/// Names for the manifests of one snapshot.
+struct ManifestNames {
+    prefix: String,
+    next: u32,
+}
+
+impl ManifestNames {
+    fn new(base: &Base) -> Self {
+        let prefix = format!("{}/metadata/{}-m", base.metadata().location(), shell::uuid());
+        Self { prefix, next: 0 }
+    }
+
+    fn next(&mut self) -> String {
+        self.next += 1;
+        format!("{}{}.avro", self.prefix, self.next - 1)
+    }
+}
+
 /// Writes a manifest of the new files and, where a tier is full, one of its manifests' files.
 async fn write_manifests(
     base: &Base,
@@ -184,15 +203,9 @@ async fn write_manifests(
     let added = u32::try_from(files.len()).unwrap_or(u32::MAX);
     let Plan { fold, with_new } = merge::plan(&candidates, added);
 
-    let mut names = (0..).map({
-        let id = shell::uuid();
-        let location = base.metadata().location().to_owned();
-        move |n: u32| format!("{location}/metadata/{id}-m{n}.avro")
-    });
-    let mut manifest =
-        |base: &Base| manifest_writer(base, snapshot, names.next().unwrap_or_default());
+    let mut names = ManifestNames::new(base);
     let mut written = Vec::new();
-    let mut new = manifest(base)?;
+    let mut new = manifest_writer(base, snapshot, names.next())?;
     for file in files {
         new.add_file(file.data.clone(), INHERITED).map_err(unwritten)?;
     }
@@ -207,7 +220,7 @@ async fn write_manifests(
             if !files.is_empty() {
                 written.push(new.write_manifest_file().await.map_err(unwritten)?);
             }
-            manifest(base)?
+            manifest_writer(base, snapshot, names.next())?
         };
         let taken: Vec<_> = fold.iter().filter_map(|place| held.get(*place)).collect();
         for (file, origin) in live_files(base, &taken).await? {
@@ -268,18 +281,20 @@ struct Origin {
     file_sequence: i64,
 }
 
+async fn read_manifest(base: &Base, manifest: ManifestFile) -> Result<Manifest> {
+    manifest.load_manifest(base.table.file_io()).await.map_err(|err| {
+        from_iceberg(err, "a manifest can't be read").with("file", &manifest.manifest_path)
+    })
+}
+
 async fn live_files(base: &Base, manifests: &[&ManifestFile]) -> Result<Vec<(DataFile, Origin)>> {
-    let loaded: Vec<_> = stream::iter(manifests.iter().copied().cloned())
-        .map(|manifest| async move {
-            let read = manifest.load_manifest(base.table.file_io()).await;
-            read.map_err(|err| {
-                from_iceberg(err, "a manifest can't be read").with("file", &manifest.manifest_path)
-            })
-        })
+    let manifests: Vec<ManifestFile> = manifests.iter().copied().cloned().collect();
+    let loaded: Vec<_> = stream::iter(manifests)
+        .map(|manifest| read_manifest(base, manifest).boxed())
         .buffered(MANIFESTS_AT_ONCE)
         .try_collect()
         .await?;
-    let entries = loaded.iter().flat_map(|manifest| manifest.entries());
+    let entries = loaded.iter().flat_map(Manifest::entries);
     let live = entries.filter(|entry| entry.is_alive()).map(|entry| {
         let origin =
             entry.snapshot_id().zip(entry.sequence_number()).zip(entry.file_sequence_number);
