@@ -2,10 +2,27 @@
 //!
 //! Data flows through the modules in this order:
 //! `job` (SQL → plan) → `kafka` → `decode` (bytes → Arrow columns or a `Reject`) → `transform` (filter,
-//! project) → `batch` and `pipeline` (what belongs to which commit) → `sink` (Avro files → object store →
-//! fenced commit) → `status`.
+//! project) → `pipeline` (what belongs to which commit) → `sink` (Avro files → object store → fenced
+//! commit) → `status`. `shell` runs them on threads; `run` wires it all.
+//!
+//! `job`, `decode`, `transform`, `pipeline` and `preflight` are pure: no await, no clock, no environment.
 
-pub mod decode;
+pub mod config;
 pub mod job;
 pub mod kafka;
+
+pub mod decode;
 pub mod transform;
+
+pub mod pipeline;
+pub mod preflight;
+
+pub mod sink;
+pub mod status;
+
+pub mod telemetry;
+
+mod run;
+mod shell;
+
+pub use run::run;

@@ -1,0 +1,169 @@
+//! One sink table's way through the machine: what is open, what is in flight, where the table stands.
+
+use lakehouse::ids::{Offset, PartitionId};
+use lakehouse::position::Ranges;
+
+use super::{Limits, Starts, Timestamp};
+
+/// What became of the records of some ranges, as seen by one table. The last three sum to the first.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Counts {
+    /// Records read.
+    pub read: u64,
+    /// Rows for this table.
+    pub written: u64,
+    /// Records that are not for this table.
+    pub filtered: u64,
+    /// Records that are broken; for the table of rejects they are *written*.
+    pub rejected: u64,
+}
+
+impl Counts {
+    fn add(&mut self, other: Self) {
+        self.read += other.read;
+        self.written += other.written;
+        self.filtered += other.filtered;
+        self.rejected += other.rejected;
+    }
+}
+
+/// What one commit says: the lane, the half-open ranges, the balance.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Blueprint {
+    /// Which sink table.
+    pub lane: usize,
+    /// What the commit covers.
+    pub ranges: Ranges,
+    /// What became of it.
+    pub counts: Counts,
+}
+
+#[derive(Debug)]
+pub(super) struct Lane {
+    index: usize,
+    /// The table's position when it was last read; what lies below is in the table.
+    floors: Starts,
+    /// The table's position after the last commit of ours.
+    committed: Starts,
+    ranges: Ranges,
+    counts: Counts,
+    since: Option<Timestamp>,
+    bytes: usize,
+    in_flight: Option<usize>,
+}
+
+impl Lane {
+    pub(super) fn new(index: usize) -> Self {
+        Self {
+            index,
+            floors: Starts::new(),
+            committed: Starts::new(),
+            ranges: Ranges::default(),
+            counts: Counts::default(),
+            since: None,
+            bytes: 0,
+            in_flight: None,
+        }
+    }
+
+    pub(super) fn stand_at(&mut self, starts: &Starts) {
+        self.floors.extend(starts);
+        self.committed.extend(starts);
+    }
+
+    pub(super) fn forget(&mut self, partition: PartitionId) {
+        self.floors.remove(&partition);
+        self.committed.remove(&partition);
+    }
+
+    /// Takes the ranges in unless the table already holds them, and says which it was.
+    pub(super) fn take(&mut self, ranges: &Ranges, counts: Counts, now: Timestamp) -> bool {
+        let below = |(p, end): (PartitionId, Offset)| self.floors.get(&p).is_some_and(|f| end <= *f);
+        if !ranges.is_empty() && ranges.iter().all(|(p, range)| below((p, range.end()))) {
+            return false;
+        }
+        for (partition, range) in ranges.iter() {
+            let floor = self.floors.get(&partition).copied().unwrap_or(range.start());
+            assert!(range.start() >= floor, "a chunk straddles the position of a sink table");
+            let next = self.ranges.extend(partition, range.start(), range.end());
+            assert!(next.is_ok(), "the machine took a chunk that does not continue the open part");
+        }
+        self.counts.add(counts);
+        self.since.get_or_insert(now);
+        true
+    }
+
+    pub(super) fn weigh(&mut self, bytes: usize) {
+        self.bytes = bytes;
+    }
+
+    /// Encoded bytes that this lane keeps in memory.
+    pub(super) fn bytes(&self) -> usize {
+        self.bytes + self.in_flight.unwrap_or(0)
+    }
+
+    pub(super) fn is_empty(&self) -> bool {
+        self.ranges.is_empty()
+    }
+
+    pub(super) fn is_settled(&self) -> bool {
+        self.is_empty() && self.in_flight.is_none()
+    }
+
+    /// Nothing more fits before the commit in flight has landed.
+    pub(super) fn is_full(&self, limits: &Limits) -> bool {
+        self.in_flight.is_some() && self.is_big(limits)
+    }
+
+    fn is_big(&self, limits: &Limits) -> bool {
+        self.bytes >= limits.bytes_max || self.counts.written >= limits.rows_max
+    }
+
+    pub(super) fn seal_if_due(
+        &mut self,
+        limits: &Limits,
+        flush: bool,
+        now: Timestamp,
+    ) -> Option<Blueprint> {
+        if self.in_flight.is_some() || self.is_empty() {
+            return None;
+        }
+        let age_max = if self.counts.written > 0 { limits.age_max } else { limits.heartbeat };
+        let old = self.since.is_some_and(|since| now.saturating_sub(since) >= age_max);
+        if !(flush || old || self.is_big(limits)) {
+            return None;
+        }
+        self.in_flight = Some(std::mem::take(&mut self.bytes));
+        self.since = None;
+        Some(Blueprint {
+            lane: self.index,
+            ranges: std::mem::take(&mut self.ranges),
+            counts: std::mem::take(&mut self.counts),
+        })
+    }
+
+    pub(super) fn drop_open(&mut self) {
+        self.ranges = Ranges::default();
+        self.counts = Counts::default();
+        self.since = None;
+        self.bytes = 0;
+    }
+
+    pub(super) fn landed(&mut self, position: Starts) {
+        self.in_flight = None;
+        self.committed = position;
+    }
+
+    pub(super) fn dropped(&mut self) {
+        self.in_flight = None;
+    }
+
+    #[cfg(test)]
+    pub(super) fn floor(&self, partition: PartitionId) -> Option<Offset> {
+        self.floors.get(&partition).copied()
+    }
+
+    pub(super) fn committed(&self, partition: PartitionId) -> Option<Offset> {
+        self.committed.get(&partition).copied()
+    }
+}

@@ -1,0 +1,250 @@
+//! The encoding thread: runs the pipeline machine, fills the open files, hands sealed ones to be committed.
+//!
+//! Owns the machine and every open file. Each arm of its one `select!` is one line; what to do comes from
+//! [`Pipeline::step`].
+
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, anyhow};
+use crossbeam_channel::{Receiver, Sender, never, select, tick};
+use lakehouse::avro::DayWriter;
+use lakehouse::datafile::EncodedFile;
+use lakehouse::position::Source;
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::{info, warn};
+
+use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timestamp};
+use crate::sink::{Landed, Sink};
+use crate::status::{JobProgress, TableProgress};
+
+use super::worker::Rows;
+use super::{Command, Flow};
+
+/// How often age is looked at. A commit is at most this much late.
+const TICK: Duration = Duration::from_millis(20);
+
+/// What the async side answers.
+pub(crate) enum Answer {
+    Landed { lane: usize, rows: u64, took: Duration, outcome: Result<Landed> },
+    Positions(Result<Vec<Starts>>),
+    Stop,
+}
+
+pub(crate) struct Assembler {
+    pub(crate) sinks: Vec<Sink>,
+    pub(crate) source: Source,
+    pub(crate) runtime: Handle,
+    pub(crate) input: Receiver<Flow<Rows>>,
+    pub(crate) answers: (Sender<Answer>, Receiver<Answer>),
+    pub(crate) commands: Sender<Command>,
+    pub(crate) progress: watch::Sender<JobProgress>,
+    pub(crate) started: Instant,
+}
+
+impl Assembler {
+    /// Runs until all is committed after a stop, or until an operator must act.
+    pub(crate) fn run(self, limits: Limits) -> Result<()> {
+        let tables = self.sinks.iter().map(|sink| TableProgress {
+            name: sink.name().to_owned(),
+            ..TableProgress::default()
+        });
+        let tables = tables.collect();
+        self.progress.send_modify(|progress| progress.tables = tables);
+        let open = self.sinks.iter().map(Sink::writer).collect::<Result<_>>()?;
+        let machine = Pipeline::new(self.sinks.len(), limits);
+        Assembly { io: self, machine, open, waiting: None, reread: None, holding: false, finished: false }
+            .run()
+    }
+}
+
+struct Assembly {
+    io: Assembler,
+    machine: Pipeline,
+    open: Vec<DayWriter>,
+    /// Who waits for a revocation to be settled.
+    waiting: Option<Sender<()>>,
+    /// The positions behind a seek, until the seek is sent.
+    reread: Option<Vec<Starts>>,
+    holding: bool,
+    finished: bool,
+}
+
+impl Assembly {
+    fn run(mut self) -> Result<()> {
+        let ticks = tick(TICK);
+        let blocked = never();
+        while !self.finished {
+            let input = if self.holding { &blocked } else { &self.io.input };
+            select! {
+                recv(input) -> flow => self.flow(flow.context("the decoding thread is gone")?)?,
+                recv(self.io.answers.1) -> answer => self.answer(answer?)?,
+                recv(ticks) -> _ => self.step(Event::Tick, None)?,
+            }
+        }
+        Ok(())
+    }
+
+    fn flow(&mut self, flow: Flow<Rows>) -> Result<()> {
+        match flow {
+            Flow::Assigned(starts) => {
+                self.show_positions(&starts);
+                self.step(Event::Assigned(starts), None)
+            }
+            Flow::Revoked(partitions, done) => {
+                self.waiting = Some(done);
+                self.step(Event::Revoked(partitions), None)
+            }
+            Flow::Chunk(rows) => {
+                self.count(&rows);
+                self.step(Event::Chunk(rows.facts.clone()), Some(&rows))
+            }
+        }
+    }
+
+    fn answer(&mut self, answer: Answer) -> Result<()> {
+        match answer {
+            Answer::Landed { lane, rows, took, outcome } => match outcome? {
+                Landed::Committed { position, report } => {
+                    self.show_commit(lane, rows, took, &position, report.as_ref());
+                    self.step(Event::Committed(lane, position), None)
+                }
+                Landed::Fenced => {
+                    let name = self.io.sinks.get(lane).map_or("?", Sink::name);
+                    warn!(table = name, "another writer moved the table: reading again from its position");
+                    self.io.progress.send_modify(|progress| progress.fenced += 1);
+                    self.step(Event::Fenced(lane), None)
+                }
+            },
+            Answer::Positions(starts) => {
+                let starts = starts?;
+                self.show_positions(&starts);
+                self.reread = Some(starts.clone());
+                self.step(Event::Repositioned(starts), None)
+            }
+            Answer::Stop => self.step(Event::Stop, None),
+        }
+    }
+
+    fn step(&mut self, event: Event, rows: Option<&Rows>) -> Result<()> {
+        for action in self.machine.step(event, self.io.started.elapsed()) {
+            self.act(action, rows)?;
+        }
+        Ok(())
+    }
+
+    fn act(&mut self, action: Action, rows: Option<&Rows>) -> Result<()> {
+        match action {
+            Action::Append(lanes) => return self.append(&lanes, rows),
+            Action::Discard => {}
+            Action::Seal(blueprint) => return self.commit(blueprint),
+            Action::DropOpen => {
+                self.open = self.io.sinks.iter().map(Sink::writer).collect::<Result<_>>()?;
+            }
+            Action::Reload => self.reload(),
+            Action::Seek(generation, _) => {
+                let starts = self.reread.take().unwrap_or_default();
+                drop(self.io.commands.send(Command::Seek(generation, starts)));
+            }
+            Action::CommitGroup(starts) => drop(self.io.commands.send(Command::CommitGroup(starts))),
+            Action::Hold => self.holding = true,
+            Action::Resume => self.holding = false,
+            Action::Released => drop(self.waiting.take()),
+            Action::Finished => self.finished = true,
+        }
+        Ok(())
+    }
+
+    fn append(&mut self, lanes: &[bool], rows: Option<&Rows>) -> Result<()> {
+        let batches = rows.map(|rows| rows.batches.as_slice()).unwrap_or_default();
+        for ((writer, batch), take) in self.open.iter_mut().zip(batches).zip(lanes) {
+            if *take && batch.num_rows() > 0 {
+                writer.append(batch)?;
+            }
+        }
+        let bytes = self.open.iter().map(DayWriter::bytes).collect();
+        self.step(Event::Weighed(bytes), None)
+    }
+
+    fn commit(&mut self, blueprint: Blueprint) -> Result<()> {
+        let lane = blueprint.lane;
+        let (sink, writer) = match (self.io.sinks.get(lane), self.open.get_mut(lane)) {
+            (Some(sink), Some(writer)) => (sink.clone(), std::mem::replace(writer, sink.writer()?)),
+            _ => return Err(anyhow!("no sink {lane}")),
+        };
+        let files: Vec<EncodedFile> = writer.finish()?;
+        let (rows, source) = (blueprint.counts.written, self.io.source.clone());
+        let (answers, started) = (self.io.answers.0.clone(), self.io.started);
+        self.io.runtime.spawn(async move {
+            let before = started.elapsed();
+            let outcome = sink.commit(&source, blueprint, files).await;
+            let took = started.elapsed().saturating_sub(before);
+            // Nobody listens any more once the process gave up waiting: the next one re-reads.
+            drop(answers.send(Answer::Landed { lane, rows, took, outcome }));
+        });
+        Ok(())
+    }
+
+    fn reload(&mut self) {
+        let (sinks, source) = (self.io.sinks.clone(), self.io.source.clone());
+        let (answers, held) = (self.io.answers.0.clone(), self.machine.reader().clone());
+        self.io.runtime.spawn(async move {
+            drop(answers.send(Answer::Positions(positions(&sinks, &source, &held).await)));
+        });
+    }
+
+    fn count(&mut self, rows: &Rows) {
+        let read = rows.facts.counts.first().map_or(0, |counts| counts.read);
+        self.io.progress.send_modify(|progress| {
+            progress.read += read;
+            for (reason, count) in &rows.rejected {
+                *progress.rejected.entry(reason.as_str()).or_default() += count;
+            }
+        });
+    }
+
+    fn show_positions(&self, starts: &[Starts]) {
+        self.io.progress.send_modify(|progress| {
+            for (table, starts) in progress.tables.iter_mut().zip(starts) {
+                table.position.extend(starts);
+            }
+        });
+    }
+
+    fn show_commit(
+        &self,
+        lane: usize,
+        rows: u64,
+        took: Duration,
+        position: &Starts,
+        report: Option<&lakehouse::commit::CommitReport>,
+    ) {
+        let now: Timestamp = self.io.started.elapsed();
+        self.io.progress.send_modify(|progress| {
+            let Some(table) = progress.tables.get_mut(lane) else { return };
+            table.position.extend(position);
+            table.rows += rows;
+            table.commits += 1;
+            table.conflicts += report.map_or(0, |report| u64::from(report.conflicts));
+            table.last_commit = Some(now);
+            if rows > 0 {
+                table.first_commit.get_or_insert(now);
+            }
+            table.last_commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+            table.last_snapshot = report.map(|report| report.snapshot.get()).or(table.last_snapshot);
+            info!(
+                table = table.name, rows, took_ms = table.last_commit_ms,
+                snapshot = table.last_snapshot, ?position, "committed"
+            );
+        });
+    }
+}
+
+/// The position of every sink table in the partitions of `held`; those it lacks are pinned as given.
+pub(crate) async fn positions(sinks: &[Sink], source: &Source, held: &Starts) -> Result<Vec<Starts>> {
+    let mut starts = Vec::with_capacity(sinks.len());
+    for sink in sinks {
+        starts.push(sink.starts(source, held).await?);
+    }
+    Ok(starts)
+}

@@ -1,0 +1,49 @@
+//! Executes what the pure modules decide: threads, channels, clocks.
+//!
+//! Three threads in a row, joined by bounded channels: `reader` (Kafka) → `worker` (decode, transform) →
+//! `assembler` (encode, cut). Commits run beside them on the async runtime. No decision about
+//! exactly-once is made here.
+
+pub(crate) mod assembler;
+pub(crate) mod reader;
+pub(crate) mod worker;
+
+use std::sync::Arc;
+
+use crossbeam_channel::Sender;
+use lakehouse::ids::PartitionId;
+use lakehouse::position::Ranges;
+
+use crate::kafka::Batch;
+use crate::pipeline::{Generation, Starts};
+
+/// What travels down the pipe, always in this order of events.
+#[derive(Debug)]
+pub(crate) enum Flow<C> {
+    /// Partitions were given to this process; one map of positions for each sink.
+    Assigned(Vec<Starts>),
+    /// Partitions are about to be taken away; answer when they are settled.
+    Revoked(Vec<PartitionId>, Sender<()>),
+    /// Records, or what was made of them.
+    Chunk(C),
+}
+
+/// Records as they came, and the ranges they stand for.
+#[derive(Debug)]
+pub(crate) struct RawChunk {
+    pub(crate) generation: Generation,
+    pub(crate) ranges: Ranges,
+    /// May hold records outside `ranges`; those belong to another chunk.
+    pub(crate) batch: Arc<Batch>,
+}
+
+/// What the assembler asks of the reader.
+#[derive(Debug)]
+pub(crate) enum Command {
+    /// Read on from here; tag what follows with this generation. One map of positions for each sink.
+    Seek(Generation, Vec<Starts>),
+    /// Tell the consumer group.
+    CommitGroup(Starts),
+    /// Close the consumer and end.
+    Stop,
+}

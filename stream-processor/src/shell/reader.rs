@@ -1,0 +1,418 @@
+//! The polling thread: owns the consumer, and is the only one that frees fetched memory.
+//!
+//! Turns what was polled into chunks whose ranges start where the reader stood and end at the consumer's
+//! own position, so that holes left by transactions and compaction are covered. It never waits for a
+//! commit: when the pipe is full it pauses the partitions and polls on.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Context, Result, bail};
+use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded, unbounded};
+use lakehouse::ids::{Offset, PartitionId};
+use lakehouse::position::{Ranges, Source};
+use tokio::runtime::Handle;
+use tokio::sync::watch;
+use tracing::{error, info, warn};
+
+use crate::kafka::{Batch, Consumer, KafkaErrorKind, Rebalance};
+use crate::pipeline::{Generation, Starts, smallest};
+use crate::sink::Sink;
+use crate::status::ReaderProgress;
+
+use super::assembler::positions;
+use super::{Command, Flow, RawChunk};
+
+/// Records in one poll: enough to spread the cost of a poll, few enough to stay in cache.
+const POLL_MAX: usize = 2_000;
+/// How long a poll waits to fill up. Adds to freshness.
+const POLL_WAIT: Duration = Duration::from_millis(20);
+/// A pipe that is full for this long makes the reader pause, so that it can poll without taking records.
+const PAUSE_AFTER: Duration = Duration::from_millis(500);
+/// How long a rebalance waits for the last commit of the partitions that leave. The fence makes it safe
+/// to go on without.
+const RELEASE_MAX: Duration = Duration::from_secs(5);
+/// How often the broker's end of each partition is asked for.
+const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
+/// How often the topic's identity is looked up again: a recreated topic keeps its name.
+const IDENTITY_EVERY: Duration = Duration::from_secs(60);
+/// How long such a question may take.
+const ASK_MAX: Duration = Duration::from_secs(10);
+/// A partition with records to read whose position stands still for this long is stuck.
+const STALL_MAX: Duration = Duration::from_secs(60);
+/// How long closing may take.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
+
+pub(crate) struct Reader {
+    pub(crate) consumer: Consumer,
+    pub(crate) source: Source,
+    pub(crate) output: Sender<Flow<RawChunk>>,
+    pub(crate) commands: Receiver<Command>,
+    pub(crate) spent: Receiver<Arc<Batch>>,
+    pub(crate) changes: Receiver<Change>,
+    pub(crate) progress: watch::Sender<ReaderProgress>,
+}
+
+/// Offsets `[start, end)` of one partition.
+type Span = (Offset, Offset);
+
+/// What a rebalance did, told by the callback to the loop that runs it.
+#[derive(Debug)]
+pub(crate) enum Change {
+    Assigned(Vec<Starts>),
+    Revoked(Vec<PartitionId>),
+    Failed(anyhow::Error),
+}
+
+/// The rebalance callback: reads the tables' positions, and settles what leaves.
+pub(crate) struct Handover {
+    pub(crate) runtime: Handle,
+    pub(crate) sinks: Vec<Sink>,
+    pub(crate) source: Source,
+    /// Where a partition begins that no table knows yet.
+    pub(crate) first: Starts,
+    pub(crate) output: Sender<Flow<RawChunk>>,
+    pub(crate) changes: Sender<Change>,
+}
+
+/// A handover and the channel on which the reader hears of it.
+pub(crate) fn changes() -> (Sender<Change>, Receiver<Change>) {
+    unbounded()
+}
+
+impl Handover {
+    /// Positions of every sink table in these partitions.
+    pub(crate) fn positions(&self, partitions: &[PartitionId]) -> Result<Vec<Starts>> {
+        let first = |p: &PartitionId| (*p, self.first.get(p).copied().unwrap_or(Offset::new(0)));
+        let wanted = partitions.iter().map(first).collect();
+        self.runtime.block_on(positions(&self.sinks, &self.source, &wanted))
+    }
+}
+
+impl Rebalance for Handover {
+    fn assigned(&mut self, partitions: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
+        let (change, starts) = match self.positions(partitions) {
+            Ok(tables) => {
+                let starts = smallest(&tables);
+                info!(?starts, "partitions assigned");
+                (Change::Assigned(tables), starts)
+            }
+            Err(err) => (Change::Failed(err), BTreeMap::new()),
+        };
+        drop(self.changes.send(change));
+        starts
+    }
+
+    fn revoked(&mut self, partitions: &[PartitionId], lost: bool) {
+        info!(?partitions, lost, "partitions revoked");
+        let (done, settled) = bounded::<()>(0);
+        let flow = Flow::Revoked(partitions.to_vec(), done);
+        if self.output.send_timeout(flow, RELEASE_MAX).is_ok() {
+            // The other side hangs up when all is settled.
+            if settled.recv_timeout(RELEASE_MAX) == Err(RecvTimeoutError::Timeout) {
+                warn!(?partitions, "not settled in time; the fence decides whose commit counts");
+            }
+        }
+        drop(self.changes.send(Change::Revoked(partitions.to_vec())));
+    }
+}
+
+impl Reader {
+    /// Polls until told to stop, or until the topic can't be read on.
+    pub(crate) fn run(self) -> Result<()> {
+        Reading {
+            io: self,
+            generation: Generation::default(),
+            held: Starts::new(),
+            cuts: BTreeMap::new(),
+            backlog: VecDeque::new(),
+            blocked: None,
+            paused: false,
+            asked: Instant::now(),
+            identified: Instant::now(),
+            moved: BTreeMap::new(),
+        }
+        .run()
+    }
+}
+
+struct Reading {
+    io: Reader,
+    generation: Generation,
+    /// Where the next chunk of each partition starts.
+    held: Starts,
+    /// Positions of sink tables ahead of the reader: no chunk may lie across one.
+    cuts: BTreeMap<PartitionId, BTreeSet<Offset>>,
+    backlog: VecDeque<Flow<RawChunk>>,
+    blocked: Option<Instant>,
+    paused: bool,
+    asked: Instant,
+    identified: Instant,
+    /// When each partition's position last moved, or had no reason to.
+    moved: BTreeMap<PartitionId, Instant>,
+}
+
+impl Reading {
+    fn run(mut self) -> Result<()> {
+        loop {
+            while let Ok(command) = self.io.commands.try_recv() {
+                match command {
+                    Command::Seek(generation, tables) => self.seek(generation, &tables)?,
+                    Command::CommitGroup(starts) => self.io.consumer.commit_offsets(&starts),
+                    Command::Stop => return Ok(self.io.consumer.close(CLOSE_MAX)?),
+                }
+            }
+            while let Ok(batch) = self.io.spent.try_recv() {
+                drop(batch);
+            }
+            if !self.push_backlog()? {
+                continue;
+            }
+            self.poll()?;
+            self.look_after()?;
+        }
+    }
+
+    /// Hands on what waits. Answers whether a poll is in order.
+    fn push_backlog(&mut self) -> Result<bool> {
+        while let Some(flow) = self.backlog.pop_front() {
+            match self.io.output.send_timeout(flow, POLL_WAIT) {
+                Ok(()) => self.blocked = None,
+                Err(SendTimeoutError::Disconnected(_)) => bail!("the decoding thread is gone"),
+                Err(SendTimeoutError::Timeout(flow)) => {
+                    self.backlog.push_front(flow);
+                    let since = *self.blocked.get_or_insert_with(Instant::now);
+                    if since.elapsed() >= PAUSE_AFTER {
+                        self.pause(true)?;
+                    }
+                    return Ok(self.paused);
+                }
+            }
+        }
+        self.pause(false)?;
+        Ok(true)
+    }
+
+    fn pause(&mut self, pause: bool) -> Result<()> {
+        if pause == self.paused {
+            return Ok(());
+        }
+        let partitions: Vec<PartitionId> = self.held.keys().copied().collect();
+        if pause {
+            warn!("commits are behind: reading is paused");
+            self.io.consumer.pause(&partitions)?;
+        } else {
+            info!("reading is resumed");
+            self.io.consumer.resume(&partitions)?;
+        }
+        self.paused = pause;
+        Ok(())
+    }
+
+    fn poll(&mut self) -> Result<()> {
+        let batch = match self.io.consumer.poll(POLL_MAX, POLL_WAIT) {
+            Ok(batch) => batch,
+            // Damaged bytes are fetched again; if they stay damaged, the stall is noticed.
+            Err(err) if matches!(err.kind(), KafkaErrorKind::Retry | KafkaErrorKind::Corrupt { .. }) => {
+                warn!(%err, "kafka");
+                return Ok(());
+            }
+            Err(err) => {
+                return Err(err).context("the topic can't be read on; nothing after it was committed");
+            }
+        };
+        while let Ok(change) = self.io.changes.try_recv() {
+            self.change(change)?;
+        }
+        let position = self.io.consumer.position();
+        let spans: Vec<(PartitionId, Span)> = self
+            .held
+            .iter()
+            .filter_map(|(partition, start)| {
+                let end = *position.get(partition)?;
+                (end > *start).then_some((*partition, (*start, end)))
+            })
+            .collect();
+        for (partition, (_, end)) in &spans {
+            self.held.insert(*partition, *end);
+            self.moved.insert(*partition, Instant::now());
+        }
+        self.cut(&spans, batch)?;
+        self.io.progress.send_modify(|progress| progress.position.clone_from(&self.held));
+        Ok(())
+    }
+
+    /// Usually one chunk for all. While some table is ahead of the reader: one for each partition and
+    /// side of a table's position.
+    fn cut(&mut self, spans: &[(PartitionId, Span)], batch: Batch) -> Result<()> {
+        if spans.is_empty() {
+            return Ok(());
+        }
+        let batch = Arc::new(batch);
+        if self.cuts.is_empty() {
+            return self.queue(spans, &batch);
+        }
+        for (partition, span) in spans {
+            for piece in pieces(*span, self.cuts.get(partition)) {
+                self.queue(&[(*partition, piece)], &batch)?;
+            }
+            if let Some(cuts) = self.cuts.get_mut(partition) {
+                cuts.retain(|cut| *cut > span.1);
+            }
+        }
+        self.cuts.retain(|_, cuts| !cuts.is_empty());
+        Ok(())
+    }
+
+    fn queue(&mut self, spans: &[(PartitionId, Span)], batch: &Arc<Batch>) -> Result<()> {
+        let mut ranges = Ranges::default();
+        for (partition, (start, end)) in spans {
+            ranges.extend(*partition, *start, *end)?;
+        }
+        let (generation, batch) = (self.generation, Arc::clone(batch));
+        self.backlog.push_back(Flow::Chunk(RawChunk { generation, ranges, batch }));
+        Ok(())
+    }
+
+    fn change(&mut self, change: Change) -> Result<()> {
+        match change {
+            Change::Failed(err) => Err(err.context("a partition was assigned, but its position is not known")),
+            Change::Assigned(tables) => {
+                self.identify()?;
+                self.stand_at(&tables);
+                self.backlog.push_back(Flow::Assigned(tables));
+                Ok(())
+            }
+            Change::Revoked(partitions) => {
+                for partition in &partitions {
+                    self.held.remove(partition);
+                    self.cuts.remove(partition);
+                    self.moved.remove(partition);
+                }
+                Ok(())
+            }
+        }
+    }
+
+    fn stand_at(&mut self, tables: &[Starts]) {
+        let starts = smallest(tables);
+        for (partition, start) in &starts {
+            let ahead = tables.iter().filter_map(|table| table.get(partition));
+            let ahead: BTreeSet<Offset> = ahead.copied().filter(|offset| offset > start).collect();
+            self.cuts.remove(partition);
+            if !ahead.is_empty() {
+                self.cuts.insert(*partition, ahead);
+            }
+            self.moved.insert(*partition, Instant::now());
+        }
+        self.held.extend(starts);
+    }
+
+    fn seek(&mut self, generation: Generation, tables: &[Starts]) -> Result<()> {
+        self.generation = generation;
+        self.backlog.retain(|flow| !matches!(flow, Flow::Chunk(_)));
+        let tables: Vec<Starts> = tables
+            .iter()
+            .map(|t| t.iter().filter(|(p, _)| self.held.contains_key(p)).map(|(p, o)| (*p, *o)).collect())
+            .collect();
+        self.stand_at(&tables);
+        self.io.consumer.seek(&smallest(&tables));
+        Ok(())
+    }
+
+    fn look_after(&mut self) -> Result<()> {
+        if self.asked.elapsed() >= WATERMARKS_EVERY {
+            self.asked = Instant::now();
+            self.watermarks();
+            self.watch_for_stalls()?;
+        }
+        if self.identified.elapsed() >= IDENTITY_EVERY {
+            self.identify()?;
+        }
+        Ok(())
+    }
+
+    fn watermarks(&mut self) {
+        let probe = self.io.consumer.probe();
+        let high = |p: &PartitionId| probe.cached_watermarks(*p).map(|marks| (*p, marks.high));
+        let high: Starts = self.held.keys().filter_map(high).collect();
+        self.io.progress.send_modify(|progress| progress.high = high);
+    }
+
+    fn watch_for_stalls(&mut self) -> Result<()> {
+        let now = Instant::now();
+        let high = self.io.progress.borrow().high.clone();
+        for (partition, at) in &self.held {
+            let behind = high.get(partition).is_some_and(|high| high > at);
+            let since = self.moved.entry(*partition).or_insert(now);
+            if !behind || self.paused || !self.backlog.is_empty() {
+                *since = now;
+            } else if since.elapsed() >= STALL_MAX {
+                bail!("partition {partition} has records after offset {at}, but none came for {}s", STALL_MAX.as_secs());
+            }
+        }
+        Ok(())
+    }
+
+    /// Fails closed when the topic is not the one the tables know.
+    fn identify(&mut self) -> Result<()> {
+        self.identified = Instant::now();
+        match self.io.consumer.source(ASK_MAX) {
+            Ok(found) => same_source(&self.io.source, &found.cluster, &found.topic_id),
+            Err(err) if err.kind() == KafkaErrorKind::Retry => {
+                warn!(%err, "the topic's identity can't be looked up now");
+                Ok(())
+            }
+            Err(err) => {
+                error!(%err, "the topic's identity can't be looked up");
+                Err(err.into())
+            }
+        }
+    }
+}
+
+fn same_source(known: &Source, cluster: &str, topic_id: &str) -> Result<()> {
+    if known.cluster.as_str() != cluster || known.topic.as_str() != topic_id {
+        bail!(
+            "the topic was replaced while it was read: cluster {} topic {} became cluster {cluster} topic {topic_id}; \
+             its offsets mean other records now, and nothing more was committed",
+            known.cluster.as_str(),
+            known.topic.as_str()
+        );
+    }
+    Ok(())
+}
+
+/// Cuts a span at every one of `cuts` that lies inside it.
+fn pieces((mut start, end): Span, cuts: Option<&BTreeSet<Offset>>) -> Vec<Span> {
+    let mut pieces = Vec::new();
+    for cut in cuts.into_iter().flatten() {
+        if start < *cut && *cut < end {
+            pieces.push((start, *cut));
+            start = *cut;
+        }
+    }
+    pieces.push((start, end));
+    pieces
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check(span: (i64, i64), cuts: &[i64], expected: &[(i64, i64)]) {
+        let cuts = cuts.iter().map(|cut| Offset::new(*cut)).collect();
+        let found = pieces((Offset::new(span.0), Offset::new(span.1)), Some(&cuts));
+        let found: Vec<(i64, i64)> = found.into_iter().map(|(a, b)| (a.get(), b.get())).collect();
+        assert_eq!(found, expected);
+    }
+
+    #[test]
+    fn a_span_is_cut_at_each_table_position_inside_it() {
+        check((10, 20), &[], &[(10, 20)]);
+        check((10, 20), &[10, 20], &[(10, 20)]);
+        check((10, 20), &[5, 13, 17, 40], &[(10, 13), (13, 17), (17, 20)]);
+    }
+}

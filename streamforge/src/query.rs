@@ -1,0 +1,177 @@
+//! SQL over the tables, by DataFusion reading the Avro files of one snapshot of each.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::str::FromStr;
+use std::sync::Arc;
+
+use anyhow::{Context, Result, anyhow};
+use chrono::{DateTime, SecondsFormat};
+use arrow::csv::Writer as CsvWriter;
+use arrow::json::LineDelimitedWriter;
+use arrow::record_batch::RecordBatch;
+use clap::{Args, ValueEnum};
+use datafusion::prelude::{SessionConfig, SessionContext};
+use lakehouse::commit::{AsOf, Lakehouse};
+use lakehouse::ids::SnapshotId;
+use stream_processor::job::Job;
+
+use crate::demo::Place;
+use crate::job_text::JobText;
+use crate::show;
+
+/// The catalog's name on the platform: the same query runs in both places.
+const CATALOG: &str = "iceberg_data_lake";
+
+/// Asks the tables of a demo.
+#[derive(Args, Clone, Debug)]
+pub struct QueryArgs {
+    /// The query; tables are processed_conversions and rejected_events
+    pub sql: String,
+    /// Where the tables lie; the newest demo's when absent
+    #[arg(long, env = "DEMO_DIR")]
+    pub dir: Option<PathBuf>,
+    /// The job file, which names the tables; found as the demo finds it when absent
+    #[arg(long, env = "JOB_FILE")]
+    pub job: Option<PathBuf>,
+    /// How the rows are written
+    #[arg(long, value_enum, default_value_t = Format::Table)]
+    pub format: Format,
+    /// The tables as they were: a snapshot id, or a time such as 2026-03-01T12:00:00Z
+    #[arg(long, value_name = "SNAPSHOT|TIME")]
+    pub as_of: Option<Past>,
+    /// List the snapshots of the table that is named instead of a query
+    #[arg(long)]
+    pub snapshots: bool,
+}
+
+/// How rows are written.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub enum Format {
+    /// With lines, for people
+    Table,
+    /// With a header
+    Csv,
+    /// One object a line
+    Json,
+}
+
+/// A past state of the tables.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Past(AsOf);
+
+impl FromStr for Past {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(id) = text.parse::<i64>() {
+            return Ok(Self(AsOf::Snapshot(SnapshotId::new(id))));
+        }
+        let time = DateTime::parse_from_rfc3339(text)
+            .map_err(|_| "neither a snapshot id nor a time like 2026-03-01T12:00:00Z".to_owned())?;
+        Ok(Self(AsOf::TimeMs(time.timestamp_millis())))
+    }
+}
+
+/// The tables that a job writes.
+#[derive(Clone, Debug)]
+pub struct Tables {
+    namespace: String,
+    names: Vec<String>,
+}
+
+impl Tables {
+    /// The sinks of `job`, and its rejects.
+    pub fn of(job: &Job) -> Self {
+        let rejects = job.rejects_spec();
+        let names = job.sinks.iter().map(|sink| &sink.table.name).chain([&rejects.name]).cloned();
+        Self { names: names.collect(), namespace: rejects.namespace }
+    }
+
+    /// A session in which each table that exists has its name.
+    pub(crate) async fn session(&self, lake: &Lakehouse, as_of: Option<AsOf>) -> Result<SessionContext> {
+        let config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, &self.namespace);
+        let session = SessionContext::new_with_config(config);
+        for name in &self.names {
+            let Some(table) = lake.table(&self.namespace, name).await? else { continue };
+            let table = match as_of.map(|point| table.as_of(point)) {
+                None => table,
+                Some(Ok(past)) => past,
+                // A snapshot belongs to one table; the others have no such past.
+                Some(Err(_)) if matches!(as_of, Some(AsOf::Snapshot(_))) => continue,
+                Some(Err(err)) => return Err(err).with_context(|| format!("table {name}")),
+            };
+            session.register_table(name, Arc::new(table.provider().await?))?;
+        }
+        Ok(session)
+    }
+
+    /// The rows of a query.
+    ///
+    /// # Errors
+    ///
+    /// The tables can't be read, or the query is wrong.
+    pub async fn collect(
+        &self,
+        lake: &Lakehouse,
+        sql: &str,
+        as_of: Option<AsOf>,
+    ) -> Result<Vec<RecordBatch>> {
+        let session = self.session(lake, as_of).await?;
+        let rows = session.sql(sql).await.map_err(|err| anyhow!("{}", err.strip_backtrace()))?;
+        let schema = Arc::clone(rows.schema().inner());
+        let mut rows = rows.collect().await?;
+        if rows.is_empty() {
+            rows.push(RecordBatch::new_empty(schema));
+        }
+        Ok(rows)
+    }
+
+    async fn show_snapshots(&self, lake: &Lakehouse, name: &str) -> Result<()> {
+        let table = lake.table(&self.namespace, name).await?;
+        let table = table.with_context(|| format!("there is no table {}.{name}", self.namespace))?;
+        for snapshot in table.snapshots() {
+            let time = DateTime::from_timestamp_millis(snapshot.time_ms).unwrap_or_default();
+            let rows = snapshot.summary.get("total-records").map_or("?", String::as_str);
+            let time = time.to_rfc3339_opts(SecondsFormat::Millis, true);
+            show::line(&format!("{:>20}  {time}  {rows} rows", snapshot.id.get()));
+        }
+        Ok(())
+    }
+}
+
+/// Runs the query and prints its rows.
+///
+/// # Errors
+///
+/// There are no tables, or the query is wrong.
+pub async fn query(args: QueryArgs) -> Result<()> {
+    let place = Place::existing(args.dir.as_deref())?;
+    let tables = Tables::of(&JobText::load(args.job.as_deref())?.parse()?);
+    let lake = Lakehouse::open(&place.lakehouse()).await?;
+    if args.snapshots {
+        return tables.show_snapshots(&lake, &args.sql).await;
+    }
+    let rows = tables.collect(&lake, &args.sql, args.as_of.map(|past| past.0)).await?;
+    print(&rows, args.format)
+}
+
+fn print(rows: &[RecordBatch], format: Format) -> Result<()> {
+    let mut out = Vec::new();
+    match format {
+        Format::Table => writeln!(out, "{}", show::table(rows)?)?,
+        Format::Csv => {
+            let mut csv = CsvWriter::new(&mut out);
+            rows.iter().try_for_each(|batch| csv.write(batch))?;
+        }
+        Format::Json => {
+            let mut json = LineDelimitedWriter::new(&mut out);
+            json.write_batches(&rows.iter().collect::<Vec<_>>())?;
+            json.finish()?;
+        }
+    }
+    match std::io::stdout().write_all(&out) {
+        Err(err) if err.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
+        written => Ok(written?),
+    }
+}

@@ -1,0 +1,50 @@
+//! What people read on the terminal.
+
+use anyhow::Result;
+use arrow::record_batch::RecordBatch;
+use arrow::util::pretty::pretty_format_batches;
+
+/// Prints a line of the command's result to standard output.
+#[allow(clippy::print_stdout, reason = "the one place where results are printed")]
+pub fn line(text: &str) {
+    println!("{text}");
+}
+
+/// Rows as a table with lines.
+///
+/// # Errors
+///
+/// A value can't be written.
+pub fn table(rows: &[RecordBatch]) -> Result<String> {
+    Ok(pretty_format_batches(rows)?.to_string())
+}
+
+/// `1,234,567 events`
+pub fn count(number: u64, noun: &str) -> String {
+    format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
+}
+
+/// `1,234,567`
+pub fn grouped(number: u64) -> String {
+    let digits = number.to_string();
+    let mut text = String::with_capacity(digits.len() + digits.len() / 3);
+    for (place, digit) in digits.chars().enumerate() {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
+            text.push(',');
+        }
+        text.push(digit);
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    #[test]
+    fn thousands_are_grouped() {
+        assert_eq!(super::grouped(0), "0");
+        assert_eq!(super::grouped(999), "999");
+        assert_eq!(super::grouped(1_000), "1,000");
+        assert_eq!(super::grouped(1_234_567), "1,234,567");
+        assert_eq!(super::count(1, "event"), "1 event");
+    }
+}

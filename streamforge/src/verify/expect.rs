@@ -1,0 +1,232 @@
+//! What must become of one record, worked out by plain `serde_json` and Rust.
+//!
+//! Shares no code with the engine: no SQL, no Arrow, no decoder. It knows the job the other way round, as a
+//! person would say it: *purchases above the threshold, with these thirteen columns*.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde_json::value::RawValue;
+
+/// A row of `processed_conversions`, each value as a person would write it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Row {
+    /// Text columns in the order of the table, event time and revenue left out.
+    pub texts: [Option<String>; 7],
+    /// Microseconds since 1970-01-01T00:00:00Z.
+    pub event_ts_us: i64,
+    /// Degrees.
+    pub latitude: Option<f64>,
+    /// Degrees.
+    pub longitude: Option<f64>,
+    /// Hundredths of a dollar.
+    pub revenue_cents: i128,
+}
+
+/// What must become of one record.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Expected {
+    /// A row of the table.
+    Written(Box<Row>),
+    /// Sound, but not what the job wants.
+    Filtered,
+    /// Broken, for this reason.
+    Rejected(&'static str),
+}
+
+/// The JSON fields that must be there and be text.
+const TEXTS: [&str; 6] =
+    ["unique_event_id", "customer_id", "activity_type", "source_url", "session_guid", "client_platform"];
+const DECLARED: [&str; 11] = [
+    "unique_event_id", "customer_id", "session_guid", "activity_type", "source_url", "client_platform",
+    "event_ts_utc", "customer_latitude", "customer_longitude", "product_id", "transaction_value",
+];
+/// Largest magnitude that `decimal(12,2)` holds, in hundredths.
+const CENTS_MAX: i128 = 999_999_999_999;
+
+/// Works out what must become of a record whose value is `payload`. `threshold_cents` is the job's filter.
+pub fn expected(payload: Option<&[u8]>, threshold_cents: i128) -> Expected {
+    match read(payload) {
+        Err(reason) => Expected::Rejected(reason),
+        Ok((kind, row)) if kind == "purchase" => match row {
+            Some(row) if row.revenue_cents > threshold_cents => Expected::Written(Box::new(row)),
+            _ => Expected::Filtered,
+        },
+        Ok(_) => Expected::Filtered,
+    }
+}
+
+/// The activity type, and the row where the record has a value.
+fn read(payload: Option<&[u8]>) -> Result<(String, Option<Row>), &'static str> {
+    let payload = payload.ok_or("tombstone")?;
+    if payload.is_empty() {
+        return Err("empty");
+    }
+    let text = std::str::from_utf8(payload).map_err(|_| "invalid_utf8")?;
+    let value: Pairs = serde_json::from_str(text).map_err(|err| {
+        let message = err.to_string();
+        if message.contains("recursion limit") {
+            "nesting_too_deep"
+        } else if err.is_data() {
+            "not_an_object"
+        } else if message.contains("surrogate") {
+            "invalid_utf8"
+        } else {
+            "invalid_json"
+        }
+    })?;
+    let mut fields = BTreeMap::new();
+    for (key, value) in value.0 {
+        if DECLARED.contains(&key.as_str()) && fields.insert(key, value).is_some() {
+            return Err("duplicate_key");
+        }
+    }
+    row(&fields)
+}
+
+fn row(fields: &BTreeMap<String, Box<RawValue>>) -> Result<(String, Option<Row>), &'static str> {
+    let text = |name: &str| match fields.get(name).map(|raw| raw.get()) {
+        None | Some("null") => Ok(None),
+        Some(raw) if raw.starts_with('"') => {
+            serde_json::from_str::<String>(raw).map(Some).map_err(|_| "invalid_utf8")
+        }
+        Some(_) => Err("wrong_type"),
+    };
+    let number = |name: &str| match fields.get(name).map(|raw| raw.get()) {
+        None | Some("null") => Ok(None),
+        Some(raw) if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => Ok(Some(raw)),
+        Some(_) => Err("wrong_type"),
+    };
+    let mut required = Vec::new();
+    for name in TEXTS {
+        required.push(text(name)?);
+    }
+    let time = text("event_ts_utc")?;
+    let product = text("product_id")?;
+    let latitude = number("customer_latitude")?.map(degrees).transpose()?;
+    let longitude = number("customer_longitude")?.map(degrees).transpose()?;
+    let cents = number("transaction_value")?.map(cents).transpose()?;
+    if required.iter().any(Option::is_none) {
+        return Err("missing_field");
+    }
+    let event_ts_us = microseconds(&time.ok_or("missing_field")?).ok_or("bad_timestamp")?;
+    let kind = required.get(2).cloned().flatten().unwrap_or_default();
+    let mut texts: [Option<String>; 7] = Default::default();
+    for (place, text) in texts.iter_mut().zip(required.into_iter().chain([product])) {
+        *place = text;
+    }
+    let row = cents
+        .map(|revenue_cents| Row { texts, event_ts_us, latitude, longitude, revenue_cents });
+    Ok((kind, row))
+}
+
+fn degrees(number: &str) -> Result<f64, &'static str> {
+    number.parse::<f64>().ok().filter(|degrees| degrees.is_finite()).ok_or("out_of_range")
+}
+
+/// Reads a decimal from its text, half a cent rounded away from zero.
+fn cents(text: &str) -> Result<i128, &'static str> {
+    let (negative, text) = text.strip_prefix('-').map_or((false, text), |rest| (true, rest));
+    let (mantissa, exponent) = text.split_once(['e', 'E']).unwrap_or((text, "0"));
+    let exponent: i64 = exponent.parse().map_err(|_| "out_of_range")?;
+    let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
+    let digits = format!("{whole}{fraction}");
+    // Where the point stands in `digits`, moved two to the right to count cents.
+    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent).saturating_add(2);
+    if digits.bytes().all(|digit| digit == b'0') {
+        return Ok(0);
+    }
+    let leading = digits.bytes().take_while(|digit| *digit == b'0').count();
+    if point.saturating_sub(i64::try_from(leading).unwrap_or(0)) > 13 {
+        return Err("out_of_range");
+    }
+    let mut value: i128 = 0;
+    for place in 0..point.max(0) {
+        let digit = usize::try_from(place).ok().and_then(|place| digits.as_bytes().get(place));
+        value = value * 10 + i128::from(digit.map_or(0, |digit| digit - b'0'));
+    }
+    let next = usize::try_from(point).ok().and_then(|place| digits.as_bytes().get(place));
+    if next.is_some_and(|digit| *digit >= b'5') {
+        value += 1;
+    }
+    if value > CENTS_MAX { Err("out_of_range") } else { Ok(if negative { -value } else { value }) }
+}
+
+/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, to milliseconds, as microseconds.
+fn microseconds(text: &str) -> Option<i64> {
+    let text = text.strip_suffix('Z')?;
+    let (date, time) = text.split_once('T')?;
+    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
+    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
+    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
+    let mut time = time.splitn(3, ':').map(str::parse::<i64>);
+    let (hour, minute, second) = (time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?);
+    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
+    let lengths = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
+    let length = *lengths.get(usize::try_from(month - 1).ok()?)?;
+    let sound = (1..=length).contains(&day) && hour < 24 && minute < 60 && second < 60;
+    if !sound || fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
+        return None;
+    }
+    let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
+    let before: i64 = (1970..year).map(|y| if y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) { 366 } else { 365 }).sum();
+    let in_year: i64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
+    let days = before + in_year + day - 1;
+    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + millis * 1_000)
+}
+
+/// An object's fields as they stand, doubled keys included.
+struct Pairs(Vec<(String, Box<RawValue>)>);
+
+impl<'de> Deserialize<'de> for Pairs {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        struct Fields;
+        impl<'de> Visitor<'de> for Fields {
+            type Value = Pairs;
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("an object")
+            }
+            fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Pairs, A::Error> {
+                let mut pairs = Vec::new();
+                while let Some(pair) = map.next_entry()? {
+                    pairs.push(pair);
+                }
+                Ok(Pairs(pairs))
+            }
+        }
+        deserializer.deserialize_map(Fields)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[track_caller]
+    fn check_cents(text: &str, expected: Result<i128, &'static str>) {
+        assert_eq!(cents(text), expected, "{text}");
+    }
+
+    #[test]
+    fn decimals_are_read_from_their_text() {
+        check_cents("50", Ok(5_000));
+        check_cents("50.01", Ok(5_001));
+        check_cents("-0.005", Ok(-1));
+        check_cents("50.004", Ok(5_000));
+        check_cents("50.005", Ok(5_001));
+        check_cents("5.001e1", Ok(5_001));
+        check_cents("9999999999.99", Ok(999_999_999_999));
+        check_cents("9999999999.995", Err("out_of_range"));
+        check_cents("1e999", Err("out_of_range"));
+        check_cents("0e999", Ok(0));
+        check_cents("1e-999", Ok(0));
+    }
+
+    #[test]
+    fn times_are_read_to_the_millisecond() {
+        assert_eq!(microseconds("1970-01-01T00:00:00.000Z"), Some(0));
+        assert_eq!(microseconds("2026-03-01T12:34:56.789Z"), Some(1_772_368_496_789_000));
+        assert_eq!(microseconds("2026-02-30T00:00:00Z"), None);
+    }
+}
