@@ -33,18 +33,18 @@ impl FencedCatalog {
         &self.base
     }
 
-    /// Publishes what `build` makes of the base.
+    /// Publishes what `make` makes of the base.
     ///
     /// # Errors
     ///
     /// [`Kind::Bug`]: the change contradicts the base. Nothing was sent.
     pub(crate) async fn publish(
         self,
-        build: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
+        make: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
     ) -> Result<Answer> {
         let location = self.base.location().to_owned();
         let builder = self.base.metadata().clone().into_builder(Some(location));
-        let built = build(builder).and_then(TableMetadataBuilder::build).map_err(|err| {
+        let built = make(builder).and_then(TableMetadataBuilder::build).map_err(|err| {
             Error::new(Kind::Bug, "the change does not fit its base").because(err)
         })?;
         let change = Change { requirements: self.fence(), built };

@@ -1,4 +1,4 @@
-//! One compare-and-swap on one table, in SQLite or behind REST.
+//! One compare-and-swap on one table, in `SQLite` or behind REST.
 //!
 //! Owns what a catalog answers: read a table, make it, and publish a change on exactly the [`Base`] that
 //! was read. It must never retry a publish and never call one refused that may have been applied:
@@ -30,6 +30,10 @@ mod sqlite;
 #[cfg(test)]
 pub(crate) mod faulty;
 #[cfg(test)]
+pub(crate) mod memory;
+#[cfg(test)]
+mod rest_server;
+#[cfg(test)]
 mod tests;
 
 pub(crate) use fenced::FencedCatalog;
@@ -39,7 +43,7 @@ pub use sqlite::CATALOG_NAME as SQLITE_CATALOG_NAME;
 /// Which catalog holds the tables.
 #[derive(Clone)]
 pub enum CatalogSettings {
-    /// A SQLite database file on this machine; any number of processes may share it.
+    /// A `SQLite` database file on this machine; any number of processes may share it.
     Sqlite {
         /// The database file; it is made when it is not there.
         path: PathBuf,
@@ -69,7 +73,7 @@ impl fmt::Debug for CatalogSettings {
     }
 }
 
-/// Opens the catalog; `warehouse` is where a SQLite catalog puts new tables.
+/// Opens the catalog; `warehouse` is where a `SQLite` catalog puts new tables.
 pub(crate) async fn open(
     settings: &CatalogSettings,
     warehouse: &str,

@@ -1,4 +1,4 @@
-//! The catalog in one SQLite file, shared by any number of processes of this machine.
+//! The catalog in one `SQLite` file, shared by any number of processes of this machine.
 //!
 //! Owns the compare-and-swap: the row names the current metadata file, and one `UPDATE … WHERE
 //! metadata_location = <base>` moves it. Metadata files carry a random id, so equal locations mean equal
@@ -75,7 +75,7 @@ const SWAP: &str = "UPDATE iceberg_tables SET metadata_location = ?, previous_me
       AND (iceberg_type = 'TABLE' OR iceberg_type IS NULL)
       AND metadata_location = ?";
 
-/// A catalog in a SQLite file.
+/// A catalog in a `SQLite` file.
 pub(super) struct SqliteCatalog {
     pool: SqlitePool,
     warehouse: String,
@@ -345,7 +345,7 @@ const CORRUPT: i32 = 11;
 const CAN_NOT_OPEN: i32 = 14;
 const NO_DATABASE: i32 = 26;
 
-/// SQLite's result code; extended codes share their low byte with the primary one.
+/// `SQLite`'s result code; extended codes share their low byte with the primary one.
 fn primary_code(err: &sqlx::Error) -> Option<i32> {
     let code = err.as_database_error()?.code()?;
     code.parse::<i32>().ok().map(|code| code & 0xff)

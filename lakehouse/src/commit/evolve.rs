@@ -35,7 +35,7 @@ impl Evolution {
 }
 
 /// The table that is made when there is none.
-pub(super) fn creation(spec: &TableSpec) -> Result<Creation> {
+pub(crate) fn creation(spec: &TableSpec) -> Result<Creation> {
     let schema = crate::avro::iceberg_schema(spec)?;
     let mut partition = UnboundPartitionSpec::builder().with_spec_id(0);
     if let Some(name) = &spec.partition_day {

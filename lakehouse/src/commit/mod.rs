@@ -35,6 +35,8 @@ mod types;
 #[cfg(test)]
 mod tests;
 
+#[cfg(test)]
+pub(crate) use evolve::creation;
 pub use read::{AsOf, ReadTable, SnapshotInfo};
 pub use sink::SinkTable;
 pub use types::{CommitOutcome, CommitReport, CommitRequest, Counts, UploadedFile};
@@ -69,7 +71,7 @@ pub struct Lakehouse {
 }
 
 impl Lakehouse {
-    /// Opens the catalog; a SQLite database is made when there is none.
+    /// Opens the catalog; a `SQLite` database is made when there is none.
     ///
     /// # Errors
     ///

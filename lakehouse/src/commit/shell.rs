@@ -1,5 +1,7 @@
 //! The clock, chance and sleep: the only place of this crate that reads them.
 
+#![expect(clippy::disallowed_methods, reason = "this is the shell")]
+
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use uuid::Uuid;

@@ -6,11 +6,10 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use futures::FutureExt;
-use futures::stream::{self, StreamExt, TryStreamExt};
+use futures::future::{BoxFuture, try_join_all};
 use iceberg::spec::{
-    DataFile, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
+    DataFile, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
+    ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
 };
 use uuid::Uuid;
 
@@ -281,19 +280,17 @@ struct Origin {
     file_sequence: i64,
 }
 
-async fn read_manifest(base: &Base, manifest: ManifestFile) -> Result<Manifest> {
-    manifest.load_manifest(base.table.file_io()).await.map_err(|err| {
-        from_iceberg(err, "a manifest can't be read").with("file", &manifest.manifest_path)
-    })
-}
-
 async fn live_files(base: &Base, manifests: &[&ManifestFile]) -> Result<Vec<(DataFile, Origin)>> {
-    let manifests: Vec<ManifestFile> = manifests.iter().copied().cloned().collect();
-    let loaded: Vec<_> = stream::iter(manifests)
-        .map(|manifest| read_manifest(base, manifest).boxed())
-        .buffered(MANIFESTS_AT_ONCE)
-        .try_collect()
-        .await?;
+    // A loop, and boxes: the compiler can't see that a stream of borrowing closures is `Send`.
+    let mut reads: Vec<BoxFuture<'_, Result<Manifest>>> = Vec::with_capacity(manifests.len());
+    for manifest in manifests {
+        reads.push(Box::pin(read_manifest(base, manifest)));
+    }
+    let mut loaded = Vec::with_capacity(reads.len());
+    while !reads.is_empty() {
+        let some = reads.drain(..reads.len().min(MANIFESTS_AT_ONCE));
+        loaded.extend(try_join_all(some).await?);
+    }
     let entries = loaded.iter().flat_map(Manifest::entries);
     let live = entries.filter(|entry| entry.is_alive()).map(|entry| {
         let origin =
@@ -305,4 +302,10 @@ async fn live_files(base: &Base, manifests: &[&ManifestFile]) -> Result<Vec<(Dat
         Ok((entry.data_file().clone(), Origin { snapshot, sequence, file_sequence }))
     });
     live.collect()
+}
+
+async fn read_manifest(base: &Base, manifest: &ManifestFile) -> Result<Manifest> {
+    manifest.load_manifest(base.table.file_io()).await.map_err(|err| {
+        from_iceberg(err, "a manifest can't be read").with("file", &manifest.manifest_path)
+    })
 }
