@@ -2,8 +2,6 @@
 //!
 //! Tables and text only; who goes where is decided in `session`.
 
-use std::fmt::Write as _;
-
 use activity_event::{ActivityType, Microdegrees, Platform};
 
 use crate::GeneratorSettings;
@@ -80,13 +78,15 @@ pub(crate) fn campaign(dice: &mut Dice) -> Option<&'static str> {
 /// Writes the text by which the shop knows a customer.
 pub(crate) fn write_customer(out: &mut String, customer: u32) {
     out.clear();
-    write!(out, "c{customer:07}").expect("a string takes all text");
+    out.push('c');
+    push_digits::<7>(out, customer);
 }
 
 /// Writes the text by which the shop knows a product.
 pub(crate) fn write_product(out: &mut String, product: u32) {
     out.clear();
-    write!(out, "p{product:05}").expect("a string takes all text");
+    out.push('p');
+    push_digits::<5>(out, product);
 }
 
 /// Writes the page on which `activity` happens.
@@ -100,25 +100,46 @@ pub(crate) fn write_url(
     out.clear();
     match activity {
         ActivityType::PageView => write_browsing(out, dice),
-        ActivityType::ProductClick => write!(out, "/product/{product}?pos={}", dice.below(24)),
-        ActivityType::AddToCart => write!(out, "/cart?add={product}&qty={}", 1 + dice.below(3)),
-        ActivityType::CheckoutInitiation => write!(out, "/checkout?step=address"),
+        ActivityType::ProductClick => {
+            out.extend(["/product/", product, "?pos="]);
+            push_digits::<1>(out, dice.below(24));
+        }
+        ActivityType::AddToCart => {
+            out.extend(["/cart?add=", product, "&qty="]);
+            push_digits::<1>(out, 1 + dice.below(3));
+        }
+        ActivityType::CheckoutInitiation => out.push_str("/checkout?step=address"),
         ActivityType::Purchase => {
-            write!(out, "/checkout/done?order={:08}", dice.below(100_000_000))
+            out.push_str("/checkout/done?order=");
+            push_digits::<8>(out, dice.below(100_000_000));
         }
     }
-    .expect("a string takes all text");
     if let Some(campaign) = campaign {
-        out.push_str("&utm_campaign=");
-        out.push_str(campaign);
+        out.extend(["&utm_campaign=", campaign]);
     }
 }
 
-fn write_browsing(out: &mut String, dice: &mut Dice) -> std::fmt::Result {
+fn write_browsing(out: &mut String, dice: &mut Dice) {
     match dice.below(4) {
-        0 => write!(out, "/?ref=home"),
-        1 => write!(out, "/search?q={}", dice.one_of(&SEARCHES)),
-        _ => write!(out, "/category/{}?page={}", dice.one_of(&CATEGORIES), 1 + dice.below(9)),
+        0 => out.push_str("/?ref=home"),
+        1 => out.extend(["/search?q=", *dice.one_of(&SEARCHES)]),
+        _ => {
+            out.extend(["/category/", *dice.one_of(&CATEGORIES), "?page="]);
+            push_digits::<1>(out, 1 + dice.below(9));
+        }
+    }
+}
+
+/// Appends `value` with at least `N` digits; quicker than `write!`, and here
+/// that is a fifth of making an event.
+fn push_digits<const N: usize>(out: &mut String, value: u32) {
+    let mut unit = 10_u32.pow(u32::try_from(N).unwrap_or(1) - 1);
+    while value / unit >= 10 {
+        unit *= 10;
+    }
+    while unit > 0 {
+        out.push(char::from_digit(value / unit % 10, 10).unwrap_or('0'));
+        unit /= 10;
     }
 }
 
