@@ -17,8 +17,8 @@ use super::tracker::Tracker;
 
 /// Sending fetchers elsewhere is a matter of librdkafka's own threads; a second is forever.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
-/// How long a poll rests when a fetcher can't be placed yet.
-const SEEK_PAUSE: Duration = Duration::from_millis(10);
+/// How long a poll rests that can only repeat an error.
+const FAULT_PAUSE: Duration = Duration::from_millis(10);
 /// How often a close looks whether it is done.
 const CLOSE_TICK: Duration = Duration::from_millis(50);
 
@@ -87,7 +87,13 @@ impl Consumer {
         if let Some(error) = self.pending.take() {
             return Err(error);
         }
-        self.place_fetchers(timeout)?;
+        self.place_fetchers();
+        if let Some(error) =
+            self.tracker.fault().filter(|error| error.kind() != KafkaErrorKind::Retry)
+        {
+            thread::sleep(FAULT_PAUSE.min(timeout));
+            return Err(error);
+        }
         let mut batch = self.queue.consume(max, timeout);
         self.follow_rebalances();
         self.sift(&mut batch);
@@ -102,13 +108,12 @@ impl Consumer {
 
     /// The next offset of every assigned partition: what a commit of everything delivered so far would
     /// record. It counts transaction markers, so it may be past the last record plus one.
-    ///
-    /// # Errors
-    ///
-    /// [`KafkaErrorKind::Retry`]: the client is shutting down.
-    pub fn position(&mut self) -> Result<BTreeMap<PartitionId, Offset>, KafkaError> {
-        let reported = self.client.position(&self.tracker.partitions())?;
-        Ok(self.tracker.positions(&reported))
+    pub fn position(&mut self) -> BTreeMap<PartitionId, Offset> {
+        let reported = self.client.position(&self.tracker.partitions()).unwrap_or_else(|error| {
+            debug!(%error, "positions are counted from the records alone");
+            BTreeMap::new()
+        });
+        self.tracker.positions(&reported)
     }
 
     /// Goes on at these offsets. Nothing fetched before is delivered afterwards. Partitions that are not
@@ -119,9 +124,7 @@ impl Consumer {
                 debug!(%partition, %offset, "not assigned: no seek");
             }
         }
-        if let Err(error) = self.place_fetchers(Duration::ZERO) {
-            debug!(%error, "the next poll tries again");
-        }
+        self.place_fetchers();
     }
 
     /// Stops reading these partitions; a partition that is paused already is left alone. What was fetched
@@ -194,6 +197,7 @@ impl Consumer {
     /// # Errors
     ///
     /// [`KafkaErrorKind::Retry`]: the deadline passed first.
+    #[allow(clippy::disallowed_methods, reason = "the adapter keeps the deadline it is given")]
     pub fn close(self, deadline: Duration) -> Result<(), KafkaError> {
         let started = Instant::now();
         let left = || deadline.saturating_sub(started.elapsed());
@@ -249,24 +253,21 @@ impl Consumer {
         });
     }
 
-    /// Sends the fetchers of stopped partitions to where delivery goes on.
-    fn place_fetchers(&mut self, timeout: Duration) -> Result<(), KafkaError> {
+    /// Sends the fetchers of stopped partitions to where delivery goes on. One that can't go yet, because
+    /// librdkafka is still starting or stopping it, is sent by the next poll.
+    fn place_fetchers(&mut self) {
         let stopped = self.tracker.stopped();
         if stopped.is_empty() {
-            return Ok(());
+            return;
         }
-        let fault = self.tracker.fault();
-        for partition in self.client.seek(&stopped, SEEK_TIMEOUT)? {
-            self.tracker.restarted(partition);
+        match self.client.seek(&stopped, SEEK_TIMEOUT) {
+            Ok(placed) => {
+                for partition in placed {
+                    self.tracker.restarted(partition);
+                }
+            }
+            Err(error) => debug!(%error, ?stopped, "the next poll tries again"),
         }
-        let left = self.tracker.stopped();
-        if left.is_empty() {
-            return Ok(());
-        }
-        thread::sleep(SEEK_PAUSE.min(timeout));
-        Err(fault.unwrap_or_else(|| {
-            KafkaError::new(KafkaErrorKind::Retry, format!("no fetcher to place yet: {left:?}"))
-        }))
     }
 }
 

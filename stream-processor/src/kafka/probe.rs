@@ -39,7 +39,8 @@ impl Probe {
         Self { client: Arc::clone(client) }
     }
 
-    /// Asks the brokers which cluster and topic this is. Each of the two questions may take `timeout`.
+    /// Asks the brokers which cluster and topic this is. Each of its three questions may take
+    /// `timeout`.
     ///
     /// # Errors
     ///

@@ -8,6 +8,8 @@
 //! - A rebalance pauses fetching on another thread; what is being handed out at that instant is fetched
 //!   again after it, so a record may come twice.
 //! - After a checksum error the damaged record batch is skipped, and `position()` steps over it.
+//! - Records left in a batch by a revocation move the position of a partition that is already gone. When
+//!   it comes back, `position()` and the next pause take that stale value for the truth.
 
 use std::collections::BTreeMap;
 
@@ -18,7 +20,11 @@ use super::error::KafkaError;
 /// What a rebalance did, in order, since the last poll.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Change {
-    Assigned(BTreeMap<PartitionId, Offset>),
+    Assigned {
+        starts: BTreeMap<PartitionId, Offset>,
+        /// Those for which librdkafka still reports a position from before.
+        left_over: Vec<PartitionId>,
+    },
     Revoked(Vec<PartitionId>),
 }
 
@@ -57,10 +63,11 @@ impl Tracker {
         let mut paused = Vec::new();
         for change in changes {
             match change {
-                Change::Assigned(starts) => {
+                Change::Assigned { starts, left_over } => {
                     for (partition, next) in starts {
-                        let back = revoked.contains(&partition);
-                        let flow = if back { Flow::Stopped(None) } else { Flow::Delivering };
+                        let misplaced =
+                            revoked.contains(&partition) || left_over.contains(&partition);
+                        let flow = if misplaced { Flow::Stopped(None) } else { Flow::Delivering };
                         self.held.retain(|held| held.partition != partition);
                         self.held.push(Held { partition, next, paused: false, flow });
                     }

@@ -106,12 +106,15 @@ impl Callbacks {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
         }
         let list = List::with_offsets(&self.topic, &starts);
+        // SAFETY: a valid client.
+        let left_over =
+            unsafe { positions(rk, &self.topic, starts.keys().copied()) }?.into_keys().collect();
         // SAFETY: a valid client and a list of ours, which is copied.
         let error = unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) };
         // SAFETY: returned to us.
         unsafe { taken(error, "taking partitions") }?;
         state.assigned.extend(starts.keys());
-        state.changes.push(Change::Assigned(starts));
+        state.changes.push(Change::Assigned { starts, left_over });
         Ok(())
     }
 
@@ -148,8 +151,25 @@ impl Callbacks {
         let before: Vec<_> = state.assigned.iter().copied().collect();
         state.assigned = starts.keys().copied().collect();
         state.changes.push(Change::Revoked(before));
-        state.changes.push(Change::Assigned(starts));
+        state.changes.push(Change::Assigned { starts, left_over: Vec::new() });
     }
+}
+
+/// librdkafka's position of each partition, where it has one.
+///
+/// # Safety
+///
+/// `rk` is a valid client.
+pub(super) unsafe fn positions(
+    rk: *mut sys::rd_kafka_t,
+    topic: &CStr,
+    partitions: impl IntoIterator<Item = PartitionId>,
+) -> Result<BTreeMap<PartitionId, Offset>, KafkaError> {
+    let list = List::of(topic, partitions);
+    // SAFETY: a valid client and a list of ours, which is filled in.
+    outcome(unsafe { sys::rd_kafka_position(rk, list.as_ptr()) }, "asking for positions")?;
+    let known = list.entries().into_iter().filter(|entry| entry.error == 0 && entry.offset >= 0);
+    Ok(known.map(|entry| (entry.partition, Offset::new(entry.offset))).collect())
 }
 
 unsafe extern "C" fn on_rebalance(

@@ -15,7 +15,7 @@ use super::super::Rebalance;
 use super::super::settings::ConsumerSettings;
 use super::super::tracker::Change;
 use super::batch::Batch;
-use super::callbacks::Callbacks;
+use super::callbacks::{Callbacks, positions};
 use super::conf::{Conf, differs};
 use super::list::List;
 use super::{KafkaError, KafkaErrorKind, REASON_BYTES, c_string, millis, outcome, taken, text};
@@ -129,15 +129,8 @@ impl Client {
         &self,
         partitions: &[PartitionId],
     ) -> Result<BTreeMap<PartitionId, Offset>, KafkaError> {
-        let list = List::of(&self.topic, partitions.iter().copied());
-        // SAFETY: a valid client and a list of ours, which is filled in.
-        outcome(
-            unsafe { sys::rd_kafka_position(self.rk(), list.as_ptr()) },
-            "asking for positions",
-        )?;
-        let known =
-            list.entries().into_iter().filter(|entry| entry.error == 0 && entry.offset >= 0);
-        Ok(known.map(|entry| (entry.partition, Offset::new(entry.offset))).collect())
+        // SAFETY: a valid client.
+        unsafe { positions(self.rk(), &self.topic, partitions.iter().copied()) }
     }
 
     /// Sends fetchers elsewhere; returns those that went. What they fetched before is never delivered.

@@ -1,7 +1,7 @@
 //! What a cluster says about itself and a topic.
 
 use std::ffi::c_char;
-use std::ptr::NonNull;
+use std::ptr::{self, NonNull};
 use std::slice;
 use std::sync::Arc;
 use std::time::Duration;
@@ -41,13 +41,56 @@ impl Client {
         Ok(id)
     }
 
-    /// The topic's id and partitions.
+    /// The brokers' ids, the one that answered first.
+    fn brokers(&self, timeout: Duration) -> Result<Vec<i32>, KafkaError> {
+        let mut answer: *const sys::rd_kafka_metadata = ptr::null();
+        // SAFETY: a valid client and a C string. The topic is named on purpose: asked about "all topics it
+        // knows", librdkafka may let the broker create them.
+        let code = unsafe {
+            let topic = sys::rd_kafka_topic_new(self.rk(), self.topic().as_ptr(), ptr::null_mut());
+            let code =
+                sys::rd_kafka_metadata(self.rk(), 0, topic, &raw mut answer, millis(timeout));
+            sys::rd_kafka_topic_destroy(topic);
+            code
+        };
+        outcome(code, "asking for the brokers")?;
+        // SAFETY: a successful answer is ours to read, and to free once.
+        unsafe {
+            let count = usize::try_from((*answer).broker_cnt).unwrap_or(0);
+            let brokers = elements((*answer).brokers, count);
+            let mut ids: Vec<_> =
+                brokers.iter().map(|broker| broker.id).filter(|id| *id >= 0).collect();
+            ids.sort_by_key(|id| *id != (*answer).orig_broker_id);
+            sys::rd_kafka_metadata_destroy(answer);
+            Ok(ids)
+        }
+    }
+
+    /// The topic's id and partitions. Any broker knows; the controller, whom librdkafka would ask, may be
+    /// away (and is not even named by its mock brokers).
     pub(in super::super) fn describe_topic(
         self: &Arc<Self>,
         timeout: Duration,
     ) -> Result<TopicFacts, KafkaError> {
+        let brokers = self.brokers(timeout)?;
+        let each = timeout / u32::try_from(brokers.len()).unwrap_or(u32::MAX).max(1);
+        let mut failure = KafkaError::new(KafkaErrorKind::Retry, "no broker is known");
+        for broker in brokers {
+            match self.describe_topic_by(broker, each) {
+                Err(error) if error.kind() == KafkaErrorKind::Retry => failure = error,
+                answer => return answer,
+            }
+        }
+        Err(failure)
+    }
+
+    fn describe_topic_by(
+        self: &Arc<Self>,
+        broker: i32,
+        timeout: Duration,
+    ) -> Result<TopicFacts, KafkaError> {
         let queue = Queue::new(self)?;
-        let request = Request::new(self, timeout)?;
+        let request = Request::new(self, broker, timeout)?;
         // SAFETY: a valid client, request and queue; the request is copied.
         unsafe {
             sys::rd_kafka_DescribeTopics(
@@ -77,10 +120,11 @@ struct Request {
 }
 
 impl Request {
-    fn new(client: &Client, timeout: Duration) -> Result<Self, KafkaError> {
+    fn new(client: &Client, broker: i32, timeout: Duration) -> Result<Self, KafkaError> {
         let mut names: [*const c_char; 1] = [client.topic().as_ptr()];
         let operation = sys::rd_kafka_admin_op_t::RD_KAFKA_ADMIN_OP_DESCRIBETOPICS;
         let mut reason = [0 as c_char; REASON_BYTES];
+        let (room, length) = (reason.as_mut_ptr(), reason.len());
         // SAFETY: one C string, which is copied; a valid client; a buffer of the length given.
         unsafe {
             let request = Self {
@@ -90,13 +134,11 @@ impl Request {
                 ),
                 options: sys::rd_kafka_AdminOptions_new(client.rk(), operation),
             };
-            let (room, length) = (reason.as_mut_ptr(), reason.len());
-            let code = sys::rd_kafka_AdminOptions_set_request_timeout(
-                request.options,
-                millis(timeout),
-                room,
-                length,
-            );
+            let wait = millis(timeout);
+            let code =
+                sys::rd_kafka_AdminOptions_set_request_timeout(request.options, wait, room, length);
+            outcome(code, "describing the topic")?;
+            let code = sys::rd_kafka_AdminOptions_set_broker(request.options, broker, room, length);
             outcome(code, "describing the topic")?;
             Ok(request)
         }
@@ -179,8 +221,8 @@ unsafe fn facts(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<TopicF
 
 /// # Safety
 ///
-/// `start` is null or points to `count` pointers that live for `'a`.
-unsafe fn elements<'a, T>(start: *mut *const T, count: usize) -> &'a [*const T] {
+/// `start` is null or points to `count` elements that live for `'a`.
+unsafe fn elements<'a, T>(start: *const T, count: usize) -> &'a [T] {
     if start.is_null() || count == 0 {
         return &[];
     }

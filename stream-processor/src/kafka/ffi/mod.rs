@@ -39,10 +39,10 @@ unsafe fn text(text: *const c_char) -> String {
     unsafe { CStr::from_ptr(text) }.to_string_lossy().into_owned()
 }
 
-/// A zero byte inside a name is a wrong setting.
+/// A zero byte inside a setting is a wrong setting. The value isn't repeated: it may be a secret.
 fn c_string(value: &str) -> Result<CString, KafkaError> {
     CString::new(value)
-        .map_err(|_| KafkaError::new(KafkaErrorKind::Config, format!("a zero byte in {value:?}")))
+        .map_err(|_| KafkaError::new(KafkaErrorKind::Config, "a setting contains a zero byte"))
 }
 
 /// An error code as a result; `doing` says what failed.
