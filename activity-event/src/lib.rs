@@ -1,7 +1,7 @@
 //! The wire contract: one user activity, and the JSON object it becomes.
 //!
-//! [`event`] says what an activity is; [`number`] and [`time`] hold the values
-//! whose text form is part of the contract; [`json`] writes bytes.
+//! `event` says what an activity is; `number` and `time` hold the values
+//! whose text form is part of the contract; `json` writes bytes.
 //!
 //! This crate owns the field names, their order and their spelling. It knows
 //! neither Kafka nor a table, reads no clock, and never parses: a reader that

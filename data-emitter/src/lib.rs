@@ -1,8 +1,8 @@
 //! Synthetic shoppers whose activity goes to Kafka.
 //!
 //! In the order in which data flows:
-//! [`settings`] → [`dice`] → [`shop`] → [`session`] → [`fault`] → [`generator`]
-//! → [`placement`] (pure up to here) → [`rate`], [`pace`] → [`ledger`] → [`emitter`].
+//! `settings` → `dice` → `shop` → `session` → `fault` → `generator` → `placement`
+//! → `rate` → `pace` → `ledger` (all of them pure) → `producer` → `emitter` → `outcome`.
 //!
 //! [`Generator`] is a pure function of its [`GeneratorSettings`]: the same
 //! settings give the same bytes on every machine, so whoever knows them can say
@@ -12,23 +12,37 @@
 //! This crate never reads from Kafka, never checks what becomes of a record
 //! after its acknowledgement, and reads the time of day only in `main`.
 
-mod dice;
-mod emitter;
-mod fault;
-mod generator;
-mod ledger;
-mod pace;
-mod placement;
-mod producer;
-mod rate;
-mod session;
 mod settings;
+
+mod dice;
+
 mod shop;
 
-pub use emitter::{EmitError, EmitterSettings, Progress, Summary, emit};
+mod session;
+
+mod fault;
+
+mod generator;
+
+mod placement;
+
+mod rate;
+
+mod pace;
+
+mod ledger;
+
+mod producer;
+
+mod emitter;
+
+mod outcome;
+
+pub use emitter::{EmitterSettings, emit};
 pub use fault::Fault;
 pub use generator::{Emission, Generator, Tally};
 pub use ledger::{Misplaced, PartitionSummary};
+pub use outcome::{EmitError, Progress, Summary};
 pub use pace::{NextRecord, Pace, Unlimited};
 pub use placement::{Partitioned, Placed, partition_of};
 pub use producer::{Compression, Property, PropertyError};
