@@ -5,7 +5,7 @@ use std::fmt;
 use lakehouse::ids::{Offset, PartitionId};
 
 /// The longest detail text, in bytes.
-pub(crate) const DETAIL_BYTES_MAX: usize = 256;
+const DETAIL_BYTES_MAX: usize = 256;
 
 /// Why a record was rejected. The set is closed; the names are stored in `rejected_events`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
@@ -96,7 +96,7 @@ pub struct Reject {
 }
 
 /// Cuts a detail to [`DETAIL_BYTES_MAX`], between characters.
-pub(crate) fn bounded(mut detail: String) -> String {
+pub(super) fn bounded(mut detail: String) -> String {
     detail.truncate(detail.floor_char_boundary(DETAIL_BYTES_MAX));
     detail
 }

@@ -99,8 +99,10 @@ pub(super) fn parse(text: &str) -> Result<Script> {
 
 /// An optimizer hint looks like a comment, but changes what Flink does.
 fn refuse_hints(tokens: &[TokenWithSpan]) -> Result<()> {
-    let is_hint = |token: &&TokenWithSpan| matches!(&token.token,
-        Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+'));
+    let is_hint = |token: &&TokenWithSpan| {
+        matches!(&token.token,
+        Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+'))
+    };
     match tokens.iter().find(is_hint) {
         Some(token) => Err(JobError::at(token.span, "a hint (`/*+ … */`) is not supported")
             .hint("put the setting into the WITH clause")),
@@ -136,12 +138,19 @@ impl Statements<'_> {
                     in_set = false;
                 }
                 _ if in_set => return Err(expected("INSERT or END", &token)),
-                Some("SET") => return Err(refused_statement(&token)
-                    .hint("give settings to the process; SET belongs into Flink's own init file")),
-                Some("USE") => return Err(refused_statement(&token)
-                    .hint("write the table's full name: catalog.namespace.table")),
-                Some("SELECT" | "WITH") => return Err(refused_statement(&token)
-                    .hint("a job writes: INSERT INTO catalog.namespace.table SELECT …")),
+                Some("SET") => {
+                    return Err(refused_statement(&token).hint(
+                        "give settings to the process; SET belongs into Flink's own init file",
+                    ));
+                }
+                Some("USE") => {
+                    return Err(refused_statement(&token)
+                        .hint("write the table's full name: catalog.namespace.table"));
+                }
+                Some("SELECT" | "WITH") => {
+                    return Err(refused_statement(&token)
+                        .hint("a job writes: INSERT INTO catalog.namespace.table SELECT …"));
+                }
                 _ => return Err(expected("CREATE TABLE or INSERT INTO", &token)),
             }
             self.end_of_statement()?;
@@ -154,8 +163,10 @@ impl Statements<'_> {
         let token = self.parser.peek_token();
         match word(&token).as_deref() {
             Some("TABLE") => self.words(&["TABLE"])?,
-            Some("CATALOG") => return Err(refused_statement(&token)
-                .hint("the catalog is a setting of the process: ICEBERG_CATALOG_URI")),
+            Some("CATALOG") => {
+                return Err(refused_statement(&token)
+                    .hint("the catalog is a setting of the process: ICEBERG_CATALOG_URI"));
+            }
             _ => return Err(expected("TABLE", &token)),
         }
         if self.parser.parse_keywords(&[Keyword::IF, Keyword::NOT]) {
@@ -182,8 +193,10 @@ impl Statements<'_> {
     fn column(&mut self) -> Result<ColumnDef> {
         let token = self.parser.peek_token();
         match word(&token).as_deref() {
-            Some("WATERMARK") => return Err(JobError::at(token.span, "WATERMARK is not supported")
-                .hint("remove it: a job that filters and projects keeps no event time")),
+            Some("WATERMARK") => {
+                return Err(JobError::at(token.span, "WATERMARK is not supported")
+                    .hint("remove it: a job that filters and projects keeps no event time"));
+            }
             Some("PRIMARY" | "CONSTRAINT" | "UNIQUE" | "PERIOD") => {
                 return Err(JobError::at(token.span, "a constraint is not supported")
                     .hint("remove it: events are appended as they come"));
@@ -314,7 +327,9 @@ impl Statements<'_> {
             return self.name("a name").map(Some);
         }
         match &self.parser.peek_token().token {
-            Token::Word(next) if next.quote_style.is_some() || !reserved::is_reserved(&next.value) => {
+            Token::Word(next)
+                if next.quote_style.is_some() || !reserved::is_reserved(&next.value) =>
+            {
                 self.name("a name").map(Some)
             }
             _ => Ok(None),
@@ -424,9 +439,9 @@ fn refused_clause(token: &TokenWithSpan) -> JobError {
 
 fn lower_first(text: &str) -> String {
     let mut chars = text.chars();
-    chars.next().map_or_else(String::new, |first| {
-        first.to_lowercase().collect::<String>() + chars.as_str()
-    })
+    chars
+        .next()
+        .map_or_else(String::new, |first| first.to_lowercase().collect::<String>() + chars.as_str())
 }
 
 /// The text from one place up to another; places count characters.

@@ -4,16 +4,26 @@
 //! is accepted here means on this engine what it means on Flink; anything else is refused with line,
 //! column and a hint, and never run differently. It must never read a record, a clock or a setting.
 //!
-//! text → `parser` (statements) → `source` (`CREATE TABLE`) → `expr` (typed expressions) → `plan`
+//! text → `grammar` (statements) → `source` (`CREATE TABLE`) → `expr` (typed expressions) → `plan`
 //! (`INSERT`) → [`Job`].
 
 mod error;
+mod expr;
 mod grammar;
+mod plan;
 mod reserved;
+mod source;
+mod types;
 
+use std::collections::BTreeSet;
+
+use arrow::datatypes::{Field, Schema, SchemaRef};
+use datafusion::logical_expr::Expr;
 use lakehouse::spec::{Column, ColumnType, TableSpec};
 
 pub use error::JobError;
+pub(crate) use plan::{Filter, Prefilter};
+pub(crate) use types::name as type_name;
 
 /// A checked job: one source topic, and one plan for each `INSERT`.
 #[derive(Clone, Debug)]
@@ -100,6 +110,13 @@ pub struct SinkPlan {
     pub table: TableSpec,
     /// The statement as it was written.
     pub sql: String,
+    /// One for each column of `table`.
+    pub(crate) projection: Vec<Expr>,
+    pub(crate) filter: Filter,
+    /// What a record must hold to pass the filter, where that is plain to see.
+    pub(crate) prefilter: Option<Prefilter>,
+    /// Whether an expression can fail on a row.
+    pub(crate) fallible: bool,
 }
 
 impl Job {
@@ -109,30 +126,90 @@ impl Job {
     ///
     /// The first thing the subset does not hold, with its place and the next step.
     pub fn parse(text: &str) -> Result<Self, JobError> {
-        let _ = text;
-        Err(JobError { line: 1, column: 1, message: "not built yet".to_owned(), hint: None })
+        let script = grammar::parse(text)?;
+        let missing = |what: &str| JobError::at(script.end, format!("the job has no {what}"));
+        let source = match script.tables.as_slice() {
+            [] => return Err(missing("CREATE TABLE")),
+            [table] => source::source(table)?,
+            [_, second, ..] => {
+                return Err(JobError::at(second.name.span, "a job has one source table")
+                    .hint("sinks are created from their SELECT list; remove this statement"));
+            }
+        };
+        let mut sinks: Vec<SinkPlan> = Vec::new();
+        for insert in &script.inserts {
+            let sink = plan::sink(insert, &source)?;
+            if sinks.iter().any(|known| same_table(&known.table, &sink.table)) {
+                let span = insert.table.first().map_or(script.end, |name| name.span);
+                return Err(JobError::at(span, format!("two INSERTs into `{}`", sink.table.name))
+                    .hint(
+                        "a table is a function of the topic: write one SELECT with OR and CASE",
+                    ));
+            }
+            sinks.push(sink);
+        }
+        match sinks.first() {
+            Some(_) => Ok(Self { source, sinks }),
+            None => Err(missing("INSERT INTO")),
+        }
+    }
+
+    /// Indices of the source columns that some sink reads, in order.
+    pub(crate) fn needed_columns(&self) -> Vec<usize> {
+        let mut names = BTreeSet::new();
+        for sink in &self.sinks {
+            let exprs =
+                sink.projection.iter().chain(&sink.filter.safe).chain(&sink.filter.fallible);
+            for expr in exprs {
+                names.extend(expr.column_refs().into_iter().map(|column| column.name.clone()));
+            }
+        }
+        let columns = self.source.columns.iter().enumerate();
+        columns.filter(|(_, column)| names.contains(&column.name)).map(|(index, _)| index).collect()
+    }
+
+    /// The schema of decoded batches: the columns of [`Self::needed_columns`].
+    pub(crate) fn decoded_schema(&self) -> SchemaRef {
+        let fields = self.needed_columns().into_iter().filter_map(|index| {
+            let column = self.source.columns.get(index)?;
+            Some(Field::new(&column.name, column.column_type.to_arrow(), column.nullable))
+        });
+        Schema::new(fields.collect::<Vec<_>>()).into()
+    }
+
+    /// Whether some expression can fail on a row.
+    pub(crate) fn fallible(&self) -> bool {
+        self.sinks.iter().any(|sink| sink.fallible)
     }
 
     /// The table for rejected records: `rejected_events` beside the first sink.
     pub fn rejects_spec(&self) -> TableSpec {
-        let column = |name: &str, column_type, nullable| Column {
-            name: name.to_owned(),
-            column_type,
-            nullable,
-        };
-        TableSpec {
-            namespace: self.sinks.first().map_or_else(String::new, |s| s.table.namespace.clone()),
-            name: "rejected_events".to_owned(),
-            columns: vec![
-                column("topic", ColumnType::String, false),
-                column("kafka_partition", ColumnType::Int, false),
-                column("kafka_offset", ColumnType::Long, false),
-                column("record_time", ColumnType::Timestamptz, true),
-                column("reason", ColumnType::String, false),
-                column("detail", ColumnType::String, false),
-                column("payload", ColumnType::Binary, true),
-            ],
-            partition_day: Some("record_time".to_owned()),
-        }
+        rejects_table(self.sinks.first().map_or("", |sink| &sink.table.namespace))
     }
+}
+
+/// What is kept of a rejected record.
+pub(crate) fn rejects_table(namespace: &str) -> TableSpec {
+    let column = |name: &str, column_type, nullable| {
+        let name = name.to_owned();
+        Column { name, column_type, nullable }
+    };
+    TableSpec {
+        namespace: namespace.to_owned(),
+        name: "rejected_events".to_owned(),
+        columns: vec![
+            column("topic", ColumnType::String, false),
+            column("kafka_partition", ColumnType::Int, false),
+            column("kafka_offset", ColumnType::Long, false),
+            column("record_time", ColumnType::Timestamptz, true),
+            column("reason", ColumnType::String, false),
+            column("detail", ColumnType::String, false),
+            column("payload", ColumnType::Binary, true),
+        ],
+        partition_day: Some("record_time".to_owned()),
+    }
+}
+
+fn same_table(left: &TableSpec, right: &TableSpec) -> bool {
+    (&left.namespace, &left.name) == (&right.namespace, &right.name)
 }

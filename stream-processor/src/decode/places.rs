@@ -2,7 +2,9 @@
 
 use std::sync::Arc;
 
-use arrow::array::{Int32Array, Int64Array};
+use arrow::array::{AsArray, BooleanArray, Int32Array, Int32Builder, Int64Array, Int64Builder};
+use arrow::compute::filter;
+use arrow::error::ArrowError;
 use lakehouse::ids::{Offset, PartitionId};
 
 /// The partition and offset of each row of a batch.
@@ -48,5 +50,29 @@ impl Places {
     /// The offsets, as a column.
     pub fn offsets(&self) -> &Arc<Int64Array> {
         &self.offsets
+    }
+
+    /// The places of the rows that pass.
+    pub(crate) fn filter(&self, passes: &BooleanArray) -> Result<Self, ArrowError> {
+        Ok(Self {
+            partitions: Arc::new(filter(self.partitions.as_ref(), passes)?.as_primitive().clone()),
+            offsets: Arc::new(filter(self.offsets.as_ref(), passes)?.as_primitive().clone()),
+        })
+    }
+
+    /// The places of `length` rows from `start`.
+    pub(crate) fn slice(&self, start: usize, length: usize) -> Self {
+        Self::new(self.partitions.slice(start, length), self.offsets.slice(start, length))
+    }
+
+    /// The places of several batches, one after the other.
+    pub(crate) fn concat<'a>(all: impl Iterator<Item = &'a Self>) -> Self {
+        let mut partitions = Int32Builder::new();
+        let mut offsets = Int64Builder::new();
+        for places in all {
+            partitions.append_slice(places.partitions.values());
+            offsets.append_slice(places.offsets.values());
+        }
+        Self::new(partitions.finish(), offsets.finish())
     }
 }
