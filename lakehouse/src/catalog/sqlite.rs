@@ -238,7 +238,7 @@ impl Catalog for SqliteCatalog {
         self.clean_up(&built.metadata, &built.expired_metadata_logs).await;
         match table(ident, &self.file_io, next, built.metadata) {
             Ok(table) => {
-                let base = Base { table, refs: base.refs.clone() };
+                let base = Base { table, refs: base.refs.after(&built.changes) };
                 self.remember(&base);
                 Answer::Committed(base)
             }

@@ -92,9 +92,12 @@ async fn suite(catalog: Arc<dyn Catalog>) {
     let tagged = catalog.load(&ident()).await.unwrap().unwrap();
     assert_eq!(tagged.refs.iter().collect::<Vec<_>>(), [1], "tags are seen");
 
+    let mut bases = Vec::new();
+    for _ in 0..8 {
+        bases.push(fenced().await.unwrap().unwrap());
+    }
     let mut racers = Vec::new();
-    for id in 10..18 {
-        let fenced = fenced().await.unwrap().unwrap();
+    for (id, fenced) in (10..).zip(bases) {
         let snapshot = snapshot(fenced.base(), id);
         racers.push(tokio::spawn(
             fenced.publish(|builder| builder.set_branch_snapshot(snapshot, MAIN_BRANCH)),

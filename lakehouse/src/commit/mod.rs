@@ -68,6 +68,7 @@ pub struct Lakehouse {
     catalog: Arc<dyn Catalog>,
     store: Store,
     snapshots_kept: usize,
+    pauses: retry::Pauses,
 }
 
 impl Lakehouse {
@@ -80,7 +81,8 @@ impl Lakehouse {
     pub async fn open(settings: &LakehouseSettings) -> Result<Self> {
         let store = Store::open(&settings.warehouse, settings.s3.as_ref())?;
         let catalog = catalog::open(&settings.catalog, store.warehouse(), &store).await?;
-        Ok(Self { catalog, store, snapshots_kept: settings.snapshots_kept })
+        let snapshots_kept = settings.snapshots_kept;
+        Ok(Self { catalog, store, snapshots_kept, pauses: retry::PAUSES })
     }
 
     /// The table that `spec` describes: made if it is missing, evolved if it is compatible. It is
@@ -94,7 +96,7 @@ impl Lakehouse {
     pub async fn ensure(&self, spec: &TableSpec) -> Result<SinkTable> {
         let ident = ident(&spec.namespace, &spec.name)?;
         let creation = evolve::creation(spec)?;
-        let mut retry = retry::Retry::new(retry::SETTLE_TIME);
+        let mut retry = retry::Retry::new(retry::SETTLE_TIME, self.pauses);
         loop {
             let pause = match self.ensure_once(&ident, spec, &creation).await {
                 Ok(Ensured::Ready(table)) => return Ok(table),

@@ -8,26 +8,41 @@ use crate::{Error, Kind, Result};
 /// How long opening, pinning and reading a position put up with failures.
 pub(super) const SETTLE_TIME: Duration = Duration::from_secs(30);
 
-/// The longest pause after the first conflict. A rival's commit takes tens of milliseconds.
-const CONFLICT_PAUSE: Duration = Duration::from_millis(20);
-const CONFLICT_PAUSE_MAX: Duration = Duration::from_millis(500);
+/// The limits of the pauses of one loop.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Pauses {
+    /// After the first conflict.
+    pub(super) conflict: Duration,
+    /// After many.
+    pub(super) conflict_max: Duration,
+    /// After the first failure.
+    pub(super) unknown: Duration,
+    /// After many.
+    pub(super) unknown_max: Duration,
+}
 
-/// The longest pause after the first failure; the server may need air.
-const UNKNOWN_PAUSE: Duration = Duration::from_millis(100);
-const UNKNOWN_PAUSE_MAX: Duration = Duration::from_secs(5);
+/// A rival's commit takes tens of milliseconds; a server that failed may need air.
+pub(super) const PAUSES: Pauses = Pauses {
+    conflict: Duration::from_millis(20),
+    conflict_max: Duration::from_millis(500),
+    unknown: Duration::from_millis(100),
+    unknown_max: Duration::from_secs(5),
+};
 
 /// The state of one loop: pauses double, each is a random part of its limit.
 pub(super) struct Retry {
     started: Instant,
     deadline: Duration,
+    pauses: Pauses,
     conflicts: u32,
     failures: u32,
     last: Option<Error>,
 }
 
 impl Retry {
-    pub(super) fn new(deadline: Duration) -> Self {
-        Self { started: shell::start(), deadline, conflicts: 0, failures: 0, last: None }
+    pub(super) fn new(deadline: Duration, pauses: Pauses) -> Self {
+        let started = shell::start();
+        Self { started, deadline, pauses, conflicts: 0, failures: 0, last: None }
     }
 
     pub(super) fn elapsed(&self) -> Duration {
@@ -42,7 +57,7 @@ impl Retry {
     pub(super) fn after_conflict(&mut self) -> Duration {
         self.failures = 0;
         self.conflicts += 1;
-        shell::jitter(doubled(CONFLICT_PAUSE, CONFLICT_PAUSE_MAX, self.conflicts))
+        shell::jitter(doubled(self.pauses.conflict, self.pauses.conflict_max, self.conflicts))
     }
 
     /// Something failed, and the outcome is not known.
@@ -50,7 +65,7 @@ impl Retry {
         tracing::debug!(error = %err, source = ?std::error::Error::source(&err).map(ToString::to_string), "will read again");
         self.failures += 1;
         self.last = Some(err);
-        shell::jitter(doubled(UNKNOWN_PAUSE, UNKNOWN_PAUSE_MAX, self.failures))
+        shell::jitter(doubled(self.pauses.unknown, self.pauses.unknown_max, self.failures))
     }
 
     /// Waits, unless the time is up by then.

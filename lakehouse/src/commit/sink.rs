@@ -8,7 +8,7 @@ use iceberg::TableIdent;
 use iceberg::spec::TableMetadata;
 use uuid::Uuid;
 
-use super::retry::{Retry, SETTLE_TIME};
+use super::retry::{Pauses, Retry, SETTLE_TIME};
 use super::snapshot::{self, Append, ManifestCache, Published};
 use super::types::{CommitOutcome, CommitReport, CommitRequest, Counts, UploadedFile};
 use super::{Lakehouse, evolve, facts, shell};
@@ -40,6 +40,7 @@ struct Inner {
     schema_id: i32,
     spec_id: i32,
     snapshots_kept: usize,
+    pauses: Pauses,
     /// The newest sequence number seen, to notice a table that went back under us.
     newest: AtomicI64,
     manifests: ManifestCache,
@@ -72,6 +73,7 @@ impl SinkTable {
             schema_id: metadata.current_schema_id(),
             spec_id: metadata.default_partition_spec_id(),
             snapshots_kept: lakehouse.snapshots_kept,
+            pauses: lakehouse.pauses,
             newest: AtomicI64::new(metadata.last_sequence_number()),
             manifests: ManifestCache::default(),
         };
@@ -96,7 +98,7 @@ impl SinkTable {
     ///   records, went back, or lost its position.
     /// - [`Kind::Retry`]: the catalog failed for as long as it is tried.
     pub async fn position(&self, source: &Source) -> Result<Position> {
-        let mut retry = Retry::new(SETTLE_TIME);
+        let mut retry = Retry::new(SETTLE_TIME, self.inner.pauses);
         loop {
             match self.read(source).await {
                 Ok((_, position)) => return Ok(position),
@@ -120,7 +122,7 @@ impl SinkTable {
         source: &Source,
         starts: &BTreeMap<PartitionId, Offset>,
     ) -> Result<Position> {
-        let mut retry = Retry::new(SETTLE_TIME);
+        let mut retry = Retry::new(SETTLE_TIME, self.inner.pauses);
         loop {
             let pause = match self.pin_once(source, starts).await {
                 Ok(Ok(position)) => return Ok(position),
@@ -195,7 +197,7 @@ impl SinkTable {
     /// - [`Kind::Bug`]: the request contradicts itself.
     pub async fn commit(&self, request: &CommitRequest) -> Result<CommitOutcome> {
         request.check()?;
-        let mut retry = Retry::new(request.deadline);
+        let mut retry = Retry::new(request.deadline, self.inner.pauses);
         let done =
             tokio::time::timeout(request.deadline, self.commit_loop(request, &mut retry)).await;
         done.unwrap_or_else(|_| Err(retry.late(LATE)))
@@ -215,7 +217,7 @@ impl SinkTable {
                 Ok(Pass::Unknown { base, err }) if err.kind() != Kind::Retry => {
                     // Final if the table is still the same: the next pass finds out.
                     refused = Some((base, err));
-                    shell::jitter(std::time::Duration::from_millis(20))
+                    shell::jitter(self.inner.pauses.conflict)
                 }
                 Ok(Pass::Unknown { err, .. }) => retry.after_unknown(err),
                 Err(err) if err.kind() == Kind::Retry => retry.after_unknown(err),
@@ -327,23 +329,3 @@ impl SinkTable {
 }
 
 const LATE: &str = "the commit did not end in time, and its outcome is not known";
-
-/// Sinks are driven from any thread: what they promise must be able to move.
-#[cfg(test)]
-mod send {
-    use super::*;
-
-    fn check<T: Send>(_: T) {}
-
-    #[allow(dead_code, reason = "it only has to compile")]
-    fn futures_can_move_between_threads(
-        table: &SinkTable,
-        source: &Source,
-        starts: &BTreeMap<PartitionId, Offset>,
-        request: &CommitRequest,
-    ) {
-        check(table.position(source));
-        check(table.pin(source, starts));
-        check(table.commit(request));
-    }
-}

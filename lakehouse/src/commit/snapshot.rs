@@ -49,9 +49,9 @@ impl ManifestCache {
 }
 
 /// A snapshot whose files are stored, but that no table names yet.
-struct Prepared {
-    snapshot: Snapshot,
-    manifests: Vec<ManifestFile>,
+pub(super) struct Prepared {
+    pub(super) snapshot: Snapshot,
+    pub(super) manifests: Vec<ManifestFile>,
 }
 
 /// The answer to a publish, and what was published.
@@ -91,7 +91,11 @@ pub(super) async fn publish(
     Ok(Published { answer, snapshot: id, manifests: count })
 }
 
-async fn prepare(base: &Base, append: &Append<'_>, cache: &ManifestCache) -> Result<Prepared> {
+pub(super) async fn prepare(
+    base: &Base,
+    append: &Append<'_>,
+    cache: &ManifestCache,
+) -> Result<Prepared> {
     let metadata = base.metadata();
     let parent = metadata.current_snapshot_id();
     let id = new_snapshot_id(base);
