@@ -15,9 +15,9 @@ use crate::placement::{Lengths, Placed, partition_of};
 use crate::producer::{Compression, Handed, Producer, Property};
 use crate::{GeneratorSettings, Rate};
 
-/// Records between two looks at reports, stop signal and clock.
+/// Records between two looks at stop signal and clock.
 const BURST_RECORDS: u64 = 256;
-/// How long to wait while the stream is held back; reports come in meanwhile.
+/// How long to wait while the stream is held back.
 const HELD_BACK_WAIT: Duration = Duration::from_millis(1);
 /// How long to wait when no event is due: few wake-ups, and groups too small to notice.
 const IDLE_WAIT: Duration = Duration::from_millis(10);
@@ -94,7 +94,11 @@ pub async fn emit(
     let work = move || run(&settings, &*pace, progress, &stop);
     match tokio::task::spawn_blocking(work).await {
         Ok(outcome) => outcome,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+        Err(failed) => match failed.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime ended before the work began.
+            Err(_) => Ok(Summary::default()),
+        },
     }
 }
 
@@ -114,13 +118,13 @@ fn run(
     while !stop.is_cancelled() && stream.left() > 0 {
         let due = settings.rate.due(clock.elapsed()).saturating_sub(stream.sent.records);
         let wait = stream.burst(due.min(BURST_RECORDS), &producer, pace)?;
-        producer.poll(wait);
+        rest(wait);
         if clock.elapsed() >= told_at + PROGRESS_INTERVAL {
             told_at = clock.elapsed();
             progress(stream.progress(&producer));
         }
     }
-    producer.flush(settings.flush_timeout);
+    await_reports(&producer, settings.flush_timeout);
     progress(stream.progress(&producer));
     Ok(stream.summary(&producer, clock.elapsed()))
 }
@@ -151,11 +155,30 @@ fn await_topic(
             }
             Err(reason) => {
                 tracing::info!(topic = settings.topic, reason, "waiting for the topic");
-                producer.poll(TOPIC_RETRY);
+                rest(TOPIC_RETRY);
             }
         }
     }
     Ok(None)
+}
+
+/// Waits up to `timeout` for the reports that are still out.
+fn await_reports(producer: &Producer, timeout: Duration) {
+    let clock = Stopwatch::start();
+    while producer.unreported() > 0 {
+        if clock.elapsed() >= timeout {
+            tracing::warn!(unreported = producer.unreported(), "gave up on the last reports");
+            return;
+        }
+        rest(HELD_BACK_WAIT);
+    }
+}
+
+/// Gives the processor to someone else; the emitter has a thread of its own.
+fn rest(wait: Duration) {
+    if !wait.is_zero() {
+        std::thread::sleep(wait);
+    }
 }
 
 /// The stream on its way: the record at hand, and what went before it.

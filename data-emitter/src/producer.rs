@@ -11,7 +11,9 @@ use rdkafka::ClientContext;
 use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
-use rdkafka::producer::{BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext};
+use rdkafka::producer::{
+    BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+};
 use tracing::{debug, error, info, warn};
 
 use crate::ledger::Ledger;
@@ -134,8 +136,12 @@ pub enum PropertyError {
 }
 
 /// A connected client and the account of its deliveries.
+///
+/// Reports come in on a thread of the client's own: rdkafka's `poll` spins
+/// through the last millisecond of every wait, so a loop that polls for a
+/// millisecond never rests.
 pub(crate) struct Producer {
-    client: BaseProducer<Reports>,
+    client: ThreadedProducer<Reports>,
     topic: String,
 }
 
@@ -143,7 +149,7 @@ pub(crate) struct Producer {
 pub(crate) enum Handed {
     /// The client has it.
     Queued,
-    /// The client's queue is full; poll, then try again.
+    /// The client's queue is full; wait, then try again.
     Full,
 }
 
@@ -206,16 +212,9 @@ impl Producer {
         }
     }
 
-    /// Takes in delivery reports, waiting for them up to `timeout`.
-    pub(crate) fn poll(&self, timeout: Duration) {
-        self.client.poll(timeout);
-    }
-
-    /// Waits up to `timeout` for the reports that are still out.
-    pub(crate) fn flush(&self, timeout: Duration) {
-        if let Err(error) = self.client.flush(timeout) {
-            warn!(%error, "the queue could not be emptied in time");
-        }
+    /// How many records have no report yet.
+    pub(crate) fn unreported(&self) -> i32 {
+        self.client.in_flight_count()
     }
 
     /// Looks at the account.
@@ -237,8 +236,8 @@ impl Producer {
 struct Reports(Mutex<Ledger>);
 
 impl Reports {
-    /// rdkafka hands its context out by shared reference only, hence the lock;
-    /// it is never contended, as reports come in on the thread that polls.
+    /// Held for a moment: by the reporting thread for each report, by the
+    /// emitter ten times a second.
     fn with<T>(&self, act: impl FnOnce(&mut Ledger) -> T) -> T {
         act(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
     }
