@@ -59,7 +59,12 @@ pub enum Command {
 #[derive(Args, Clone, Debug)]
 pub struct RunArgs {
     /// The SQL job file
-    #[arg(long, env = "JOB_FILE", default_value = "stream-processor/sql-jobs/transform_pipeline.sql", global = true)]
+    #[arg(
+        long,
+        env = "JOB_FILE",
+        default_value = "stream-processor/sql-jobs/transform_pipeline.sql",
+        global = true
+    )]
     pub job: PathBuf,
 
     /// Kafka brokers, host:port[,host:port…]; the job file's when absent
@@ -75,27 +80,18 @@ pub struct RunArgs {
     #[arg(long, env = "KAFKA_ASSIGN", value_name = "PARTITIONS")]
     pub assign: Option<Assign>,
     /// More librdkafka settings, key=value[,key=value…]; those that exactly-once needs are refused
-    #[arg(long, env = "KAFKA_PROPERTIES", value_name = "LIST", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "KAFKA_PROPERTIES",
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub kafka_properties: String,
 
-    /// The Iceberg catalog: `http(s)://…` for REST, `sqlite:///file` for an embedded one
-    #[arg(long, env = "ICEBERG_CATALOG_URI", default_value = "http://iceberg-catalog-svc:8181", value_name = "URI")]
-    pub catalog_uri: String,
-    /// Where tables are put: `s3://bucket[/prefix]` or `file:///folder`
-    #[arg(long, env = "ICEBERG_WAREHOUSE", default_value = "s3://lakehouse/warehouse", value_name = "URI")]
-    pub warehouse: String,
-    /// Address of the object store
-    #[arg(long, env = "S3_ENDPOINT", default_value = "http://minio-storage-service:9000", value_name = "URL")]
-    pub s3_endpoint: String,
-    /// Region that requests are signed for
-    #[arg(long, env = "S3_REGION", default_value = "us-east-1")]
-    pub s3_region: String,
-    /// Access key of the object store
-    #[arg(long, env = "S3_ACCESS_KEY", hide_env_values = true)]
-    pub s3_access_key: Option<String>,
-    /// Secret key of the object store
-    #[arg(long, env = "S3_SECRET_KEY", hide_env_values = true)]
-    pub s3_secret_key: Option<String>,
+    /// Where the tables are.
+    #[command(flatten)]
+    pub lakehouse: LakehouseArgs,
 
     /// A row is committed at most this long after it was read
     #[arg(long, env = "COMMIT_INTERVAL", default_value = "1s", value_parser = duration, value_name = "TIME")]
@@ -121,8 +117,105 @@ pub struct RunArgs {
     pub validate: bool,
 
     /// Where health, metrics and status are served: host:port, or `off`
-    #[arg(long, env = "STATUS_ADDRESS", default_value = "127.0.0.1:8084", value_name = "ADDRESS", global = true)]
+    #[arg(
+        long,
+        env = "STATUS_ADDRESS",
+        default_value = "127.0.0.1:8084",
+        value_name = "ADDRESS",
+        global = true
+    )]
     pub status_address: String,
+}
+
+/// Where the tables are, as typed.
+#[derive(Args, Clone)]
+pub struct LakehouseArgs {
+    /// The Iceberg catalog: `http(s)://…` for REST, `sqlite:///file` for an embedded one
+    #[arg(
+        long,
+        env = "ICEBERG_CATALOG_URI",
+        default_value = "http://iceberg-catalog-svc:8181",
+        value_name = "URI"
+    )]
+    pub catalog_uri: String,
+    /// Where tables are put: `s3://bucket[/prefix]` or `file:///folder`
+    #[arg(
+        long,
+        env = "ICEBERG_WAREHOUSE",
+        default_value = "s3://lakehouse/warehouse",
+        value_name = "URI"
+    )]
+    pub warehouse: String,
+    /// Address of the object store
+    #[arg(
+        long,
+        env = "S3_ENDPOINT",
+        default_value = "http://minio-storage-service:9000",
+        value_name = "URL"
+    )]
+    pub s3_endpoint: String,
+    /// Region that requests are signed for
+    #[arg(long, env = "S3_REGION", default_value = "us-east-1")]
+    pub s3_region: String,
+    /// Access key of the object store
+    #[arg(long, env = "S3_ACCESS_KEY", hide_env_values = true)]
+    pub s3_access_key: Option<String>,
+    /// Secret key of the object store
+    #[arg(long, env = "S3_SECRET_KEY", hide_env_values = true)]
+    pub s3_secret_key: Option<String>,
+}
+
+impl LakehouseArgs {
+    /// Checks them.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and the setting to change.
+    pub fn settings(&self) -> Result<LakehouseSettings> {
+        let catalog = if let Some(path) = self.catalog_uri.strip_prefix("sqlite://") {
+            CatalogSettings::Sqlite { path: PathBuf::from(path) }
+        } else if self.catalog_uri.starts_with("http://")
+            || self.catalog_uri.starts_with("https://")
+        {
+            CatalogSettings::Rest { uri: self.catalog_uri.clone(), warehouse: None, token: None }
+        } else {
+            bail!(
+                "ICEBERG_CATALOG_URI `{}` is neither http(s)://… nor sqlite:///file",
+                self.catalog_uri
+            );
+        };
+        let s3 = if self.warehouse.starts_with("s3://") {
+            Some(S3Settings {
+                endpoint: Some(self.s3_endpoint.clone()),
+                region: self.s3_region.clone(),
+                access_key: self.s3_access_key.clone().context("S3_ACCESS_KEY is not set")?,
+                secret_key: Secret::new(
+                    self.s3_secret_key.clone().context("S3_SECRET_KEY is not set")?,
+                ),
+                path_style: true,
+            })
+        } else if self.warehouse.starts_with("file:///") {
+            None
+        } else {
+            bail!(
+                "ICEBERG_WAREHOUSE `{}` is neither s3://bucket/… nor file:///folder",
+                self.warehouse
+            );
+        };
+        Ok(LakehouseSettings { s3, ..LakehouseSettings::new(catalog, &self.warehouse) })
+    }
+}
+
+/// Keys of the object store are not shown.
+impl fmt::Debug for LakehouseArgs {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("LakehouseArgs")
+            .field("catalog_uri", &self.catalog_uri)
+            .field("warehouse", &self.warehouse)
+            .field("s3_endpoint", &self.s3_endpoint)
+            .field("s3_region", &self.s3_region)
+            .finish_non_exhaustive()
+    }
 }
 
 /// Which partitions are read without a consumer group.
@@ -176,21 +269,23 @@ impl Config {
     /// What is wrong, and the setting to change.
     pub fn check(args: &RunArgs, job_brokers: Option<&str>) -> Result<Self> {
         let brokers = args.brokers.as_deref().or(job_brokers);
-        let brokers = brokers.context("no brokers: set KAFKA_BROKERS or the job's 'properties.bootstrap.servers'")?;
+        let brokers = brokers
+            .context("no brokers: set KAFKA_BROKERS or the job's 'properties.bootstrap.servers'")?;
         ensure!(
             args.commit_interval >= Duration::from_millis(10),
             "COMMIT_INTERVAL is below 10ms: every commit writes three files and one catalog entry"
         );
         ensure!(
             args.commit_interval <= MAX_POLL_INTERVAL,
-            "COMMIT_INTERVAL is above {}s", MAX_POLL_INTERVAL.as_secs()
+            "COMMIT_INTERVAL is above {}s",
+            MAX_POLL_INTERVAL.as_secs()
         );
         ensure!(
             args.memory_budget >= 4 << 20,
             "MEMORY_BUDGET is below 4MiB: one open block of each table would not fit"
         );
         Ok(Self {
-            lakehouse: lakehouse_settings(args)?,
+            lakehouse: args.lakehouse.settings()?,
             consumer: ConsumerSettings {
                 group: args.assign.is_none().then(|| args.group.clone()),
                 instance_id: args.instance_id.clone(),
@@ -214,30 +309,6 @@ impl Config {
             preflight: args.preflight,
         })
     }
-}
-
-fn lakehouse_settings(args: &RunArgs) -> Result<LakehouseSettings> {
-    let catalog = if let Some(path) = args.catalog_uri.strip_prefix("sqlite://") {
-        CatalogSettings::Sqlite { path: PathBuf::from(path) }
-    } else if args.catalog_uri.starts_with("http://") || args.catalog_uri.starts_with("https://") {
-        CatalogSettings::Rest { uri: args.catalog_uri.clone(), warehouse: None, token: None }
-    } else {
-        bail!("ICEBERG_CATALOG_URI `{}` is neither http(s)://… nor sqlite:///file", args.catalog_uri);
-    };
-    let s3 = if args.warehouse.starts_with("s3://") {
-        Some(S3Settings {
-            endpoint: Some(args.s3_endpoint.clone()),
-            region: args.s3_region.clone(),
-            access_key: args.s3_access_key.clone().context("S3_ACCESS_KEY is not set")?,
-            secret_key: Secret::new(args.s3_secret_key.clone().context("S3_SECRET_KEY is not set")?),
-            path_style: true,
-        })
-    } else if args.warehouse.starts_with("file:///") {
-        None
-    } else {
-        bail!("ICEBERG_WAREHOUSE `{}` is neither s3://bucket/… nor file:///folder", args.warehouse);
-    };
-    Ok(LakehouseSettings { s3, ..LakehouseSettings::new(catalog, &args.warehouse) })
 }
 
 /// Reads `key=value[,key=value…]`.

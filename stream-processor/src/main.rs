@@ -7,7 +7,8 @@ use anyhow::{Context, Result};
 use clap::Parser;
 use stream_processor::config::{Cli, Command, Config, RunArgs};
 use stream_processor::job::Job;
-use stream_processor::{run, status, telemetry};
+use stream_processor::telemetry::{self, Elsewhere};
+use stream_processor::{run, status};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
@@ -17,7 +18,7 @@ const EX_USAGE: u8 = 64;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
-    telemetry::init("info");
+    telemetry::init("info", Elsewhere::Json);
     let outcome = match cli.command {
         Some(Command::Healthcheck) => status::ask(&cli.run.status_address),
         Some(Command::Check) => return checked(&cli.run),
@@ -78,7 +79,7 @@ fn process(job: Job, config: Config, status_address: &str) -> Result<()> {
             if page == "off" {
                 std::future::pending().await
             } else {
-                status::serve(&page, seen, Instant::now(), CancellationToken::new()).await
+                status::serve(page, seen, Instant::now(), CancellationToken::new()).await
             }
         };
         tokio::select! {

@@ -4,13 +4,24 @@ use std::io::IsTerminal;
 
 use tracing_subscriber::EnvFilter;
 
-/// Sets up logging to stderr for the whole process. `RUST_LOG` chooses what is logged; INFO by default.
-pub fn init(default_filter: &str) {
+/// How log lines are written where standard error is not a terminal.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Elsewhere {
+    /// One JSON object a line, for services.
+    Json,
+    /// Text, for commands that people run.
+    Text,
+}
+
+/// Sets up logging to standard error for the whole process. `RUST_LOG` chooses what is logged,
+/// `default_filter` where it is not set.
+pub fn init(default_filter: &str, elsewhere: Elsewhere) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
     let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
-    if std::io::stderr().is_terminal() {
-        logs.with_target(false).init();
+    let terminal = std::io::stderr().is_terminal();
+    if terminal || elsewhere == Elsewhere::Text {
+        logs.with_target(false).with_ansi(terminal).init();
     } else {
         logs.json().flatten_event(true).with_ansi(false).init();
     }

@@ -1,13 +1,14 @@
-//! `streamforge`: demo, query.
+//! `streamforge`: demo, query, verify.
 
 use std::process::ExitCode;
 use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
-use stream_processor::telemetry;
+use stream_processor::telemetry::{self, Elsewhere};
 use streamforge::demo::{DemoArgs, demo};
 use streamforge::query::{QueryArgs, query};
+use streamforge::verify::{VerifyArgs, verify_live};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -34,13 +35,15 @@ enum Command {
     Demo(DemoArgs),
     /// Run SQL over the tables of a demo
     Query(QueryArgs),
+    /// Prove a live platform: read the topic again and compare it with the tables, record by record
+    Verify(VerifyArgs),
 }
 
 fn main() -> ExitCode {
     #[allow(clippy::disallowed_methods, reason = "the demo tells how long it took from here")]
     let started = Instant::now();
     let cli = Cli::parse();
-    telemetry::init("warn");
+    telemetry::init("warn", Elsewhere::Text);
     match run(cli, started) {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
@@ -55,6 +58,7 @@ fn run(cli: Cli, started: Instant) -> Result<()> {
     let outcome = runtime.block_on(async {
         match cli.command {
             Some(Command::Query(args)) => query(args).await,
+            Some(Command::Verify(args)) => verify_live(args).await,
             Some(Command::Demo(args)) => demo(args, started, stop_on_signal()?).await,
             None => demo(cli.demo, started, stop_on_signal()?).await,
         }

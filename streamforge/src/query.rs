@@ -88,6 +88,11 @@ impl Tables {
         Self { names: names.collect(), namespace: rejects.namespace }
     }
 
+    /// Namespace and name of each.
+    pub fn names(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.names.iter().map(|name| (self.namespace.as_str(), name.as_str()))
+    }
+
     /// A session in which each table that exists has its name.
     pub(crate) async fn session(&self, lake: &Lakehouse, as_of: Option<AsOf>) -> Result<SessionContext> {
         let config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, &self.namespace);

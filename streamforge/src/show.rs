@@ -10,6 +10,12 @@ pub fn line(text: &str) {
     println!("{text}");
 }
 
+/// Prints how far something is to standard error.
+#[allow(clippy::print_stderr, reason = "progress goes beside the result")]
+pub fn progress(text: &str) {
+    eprintln!("{text}");
+}
+
 /// Rows as a table with lines.
 ///
 /// # Errors

@@ -158,11 +158,6 @@ impl Lane {
         self.in_flight = None;
     }
 
-    #[cfg(test)]
-    pub(super) fn floor(&self, partition: PartitionId) -> Option<Offset> {
-        self.floors.get(&partition).copied()
-    }
-
     pub(super) fn committed(&self, partition: PartitionId) -> Option<Offset> {
         self.committed.get(&partition).copied()
     }

@@ -72,7 +72,7 @@ pub enum Event {
     Revoked(Vec<PartitionId>),
     /// A chunk came down the pipe.
     Chunk(Facts),
-    /// The open files of each lane now hold so many bytes.
+    /// The open files of each lane now hold so many bytes. Follows every [`Action::Append`].
     Weighed(Vec<usize>),
     /// Time passed.
     Tick,
@@ -157,9 +157,10 @@ impl Pipeline {
     pub fn step(&mut self, event: Event, now: Timestamp) -> Vec<Action> {
         let mut actions = Vec::new();
         match event {
+            // Answered alone: nothing may be sealed before the rows are in the files and weighed.
+            Event::Chunk(facts) => return vec![self.chunk(&facts, now)],
             Event::Assigned(starts) => self.assigned(&starts, &mut actions),
             Event::Revoked(partitions) => self.releasing = Some(partitions),
-            Event::Chunk(facts) => actions.push(self.chunk(&facts, now)),
             Event::Weighed(bytes) => self.weighed(&bytes),
             Event::Tick => {}
             Event::Committed(lane, position) => self.committed(lane, position, &mut actions),
@@ -175,15 +176,6 @@ impl Pipeline {
     /// Where the reader stands, by partition.
     pub fn reader(&self) -> &Starts {
         &self.next
-    }
-
-    /// Where the tables stood in `partition` when the reader was last told.
-    #[cfg(test)]
-    fn floors(&self, partition: PartitionId) -> Vec<Offset> {
-        let mut floors: Vec<Offset> =
-            self.lanes.iter().filter_map(|lane| lane.floor(partition)).collect();
-        floors.sort_unstable();
-        floors
     }
 
     fn assigned(&mut self, starts: &[Starts], actions: &mut Vec<Action>) {

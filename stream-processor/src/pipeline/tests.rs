@@ -80,6 +80,8 @@ struct Worker {
     open: Vec<Rows>,
     in_flight: Vec<Option<(Ranges, Rows)>>,
     reloading: bool,
+    /// Where the tables stood when the reader was last told: no chunk may lie across.
+    cuts: Vec<Starts>,
     reread: Vec<Starts>,
     holding: bool,
     releasing: bool,
@@ -96,6 +98,7 @@ impl Worker {
             open: vec![Rows::new(); LANES],
             in_flight: vec![None; LANES],
             reloading: false,
+            cuts: Vec::new(),
             reread: Vec::new(),
             holding: false,
             releasing: false,
@@ -134,6 +137,7 @@ impl Worker {
                 Action::Seek(generation, starts) => {
                     self.generation = generation;
                     self.pipe.retain(|queued| !matches!(queued, Queued::Chunk(_)));
+                    self.cuts = std::mem::take(&mut self.reread);
                     for (p, offset) in starts {
                         if self.reader.contains_key(&p) {
                             self.reader.insert(p, offset);
@@ -196,6 +200,7 @@ impl World {
         let tables = self.positions(&all);
         let worker = &mut self.workers[worker];
         worker.reader = smallest(&tables);
+        worker.cuts.clone_from(&tables);
         worker.pipe.push_back(Queued::Assigned(tables));
     }
 
@@ -238,9 +243,8 @@ impl World {
         for (p, start) in held {
             let wanted = start.get() + i64::try_from(self.dice.below(12)).unwrap();
             let mut end = wanted.min(self.ends[&p].get());
-            // The shell cuts at the positions it was told; here the tables' own, a superset in time.
-            for cut in self.workers[worker].machine.floors(p) {
-                if start < cut && cut.get() < end {
+            for cut in self.workers[worker].cuts.iter().filter_map(|table| table.get(&p)) {
+                if start < *cut && cut.get() < end {
                     end = cut.get();
                     self.seen.caught_up += 1;
                 }

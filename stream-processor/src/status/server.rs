@@ -31,12 +31,12 @@ struct Page {
 ///
 /// The address is taken or is not one of this machine.
 pub async fn serve(
-    address: &str,
+    address: String,
     status: Status,
     started: Instant,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let listener = TcpListener::bind(address).await;
+    let listener = TcpListener::bind(&address).await;
     let listener = listener.with_context(|| {
         format!("the status page can't be served at {address}; choose another with STATUS_ADDRESS, or `off`")
     })?;

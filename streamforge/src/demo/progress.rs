@@ -79,7 +79,7 @@ pub(super) fn summary(seen: &Status, sent: &Summary, started: Instant) {
 /// What the emitter was told to do wrong, counted.
 fn faults(sent: &Tally) -> Option<String> {
     let strange = [(sent.late, "late"), (sent.duplicates, "sent twice"), (sent.out_of_order, "out of order")];
-    let broken = sent.faults.iter().map(|(fault, count)| (*count, fault.to_string()));
+    let broken = sent.faults.iter().map(|(fault, count)| (*count, fault.as_str().to_owned()));
     let parts: Vec<String> = strange
         .into_iter()
         .map(|(count, name)| (count, name.to_owned()))

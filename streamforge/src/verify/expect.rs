@@ -42,6 +42,8 @@ const DECLARED: [&str; 11] = [
     "unique_event_id", "customer_id", "session_guid", "activity_type", "source_url", "client_platform",
     "event_ts_utc", "customer_latitude", "customer_longitude", "product_id", "transaction_value",
 ];
+/// Arrays and objects that may lie inside each other.
+const DEPTH_MAX: usize = 127;
 /// Largest magnitude that `decimal(12,2)` holds, in hundredths.
 const CENTS_MAX: i128 = 999_999_999_999;
 
@@ -76,6 +78,9 @@ fn read(payload: Option<&[u8]>) -> Result<(String, Option<Row>), &'static str> {
             "invalid_json"
         }
     })?;
+    if depth(text) > DEPTH_MAX {
+        return Err("nesting_too_deep");
+    }
     let mut fields = BTreeMap::new();
     for (key, value) in value.0 {
         if DECLARED.contains(&key.as_str()) && fields.insert(key, value).is_some() {
@@ -83,6 +88,26 @@ fn read(payload: Option<&[u8]>) -> Result<(String, Option<Row>), &'static str> {
         }
     }
     row(&fields)
+}
+
+/// How many arrays and objects of a sound JSON text lie inside each other.
+fn depth(text: &str) -> usize {
+    let (mut depth, mut deepest) = (0_usize, 0);
+    let (mut in_text, mut escaped) = (false, false);
+    for byte in text.bytes() {
+        match byte {
+            _ if escaped => escaped = false,
+            b'\\' if in_text => escaped = true,
+            b'"' => in_text = !in_text,
+            b'{' | b'[' if !in_text => {
+                depth += 1;
+                deepest = deepest.max(depth);
+            }
+            b'}' | b']' if !in_text => depth = depth.saturating_sub(1),
+            _ => {}
+        }
+    }
+    deepest
 }
 
 fn row(fields: &BTreeMap<String, Box<RawValue>>) -> Result<(String, Option<Row>), &'static str> {

@@ -62,6 +62,13 @@ impl Held {
         Ok(held)
     }
 
+    /// Forgets every place that `wanted` refuses.
+    pub(super) fn keep(&mut self, wanted: impl Fn(Place) -> bool) {
+        self.rows.retain(|place, _| wanted(*place));
+        self.rejects.retain(|place, _| wanted(*place));
+        self.doubled.retain(|place| wanted(*place));
+    }
+
     /// Places that some table holds more than once, or that both hold.
     pub(super) fn doubled(&self) -> Vec<Place> {
         let both = self.rejects.keys().filter(|place| self.rows.contains_key(place));

@@ -5,14 +5,19 @@
 
 pub mod expect;
 mod held;
+mod live;
 
+use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
 use lakehouse::commit::Lakehouse;
+use lakehouse::ids::{Offset, PartitionId};
 
 use expect::{Expected, expected};
 use held::{Held, Place};
+
+pub use live::{VerifyArgs, verify_live};
 
 use crate::query::Tables;
 
@@ -87,6 +92,73 @@ impl fmt::Display for Verdict {
     }
 }
 
+/// The part of the topic that is compared, `[start, end)` of each partition.
+#[derive(Clone, Debug)]
+pub struct Bounds {
+    /// First offset that can be read again.
+    pub starts: BTreeMap<PartitionId, Offset>,
+    /// Where the tables stand.
+    pub ends: BTreeMap<PartitionId, Offset>,
+}
+
+impl Bounds {
+    fn holds(&self, place: Place) -> bool {
+        let (partition, offset) = (PartitionId::new(place.partition), Offset::new(place.offset));
+        self.starts.get(&partition).is_none_or(|start| *start <= offset)
+            && self.ends.get(&partition).is_some_and(|end| offset < *end)
+    }
+}
+
+/// Compares the tables with records that are handed in one by one.
+pub struct Verifier<'a> {
+    truth: Truth<'a>,
+    held: Held,
+    verdict: Verdict,
+}
+
+impl<'a> Verifier<'a> {
+    /// Reads the tables of the job; rows outside `bounds` are left out.
+    ///
+    /// # Errors
+    ///
+    /// The tables can't be read.
+    pub async fn load(
+        lake: &Lakehouse,
+        tables: &Tables,
+        truth: &Truth<'a>,
+        bounds: Option<&Bounds>,
+    ) -> Result<Self> {
+        let mut held = Held::load(lake, tables).await?;
+        held.keep(|place| bounds.is_none_or(|bounds| bounds.holds(place)));
+        let mut verdict = Verdict::default();
+        for place in held.doubled() {
+            verdict.duplicated += 1;
+            verdict.note(|| format!("{place:?} is in a table twice"));
+        }
+        Ok(Self { truth: *truth, held, verdict })
+    }
+
+    /// Compares one record of the topic.
+    pub fn compare(&mut self, record: &Record) {
+        self.verdict.read += 1;
+        compare(&mut self.verdict, &mut self.held, &self.truth, record);
+    }
+
+    /// Records compared so far.
+    pub fn read(&self) -> u64 {
+        self.verdict.read
+    }
+
+    /// What is left in the tables now came from no record.
+    pub fn finish(mut self) -> Verdict {
+        for place in self.held.left() {
+            self.verdict.altered += 1;
+            self.verdict.note(|| format!("{place:?} is in a table and must not be"));
+        }
+        self.verdict
+    }
+}
+
 /// Compares `tables` with `records`, which must be all that the tables' positions cover.
 ///
 /// # Errors
@@ -98,21 +170,9 @@ pub async fn verify(
     truth: &Truth<'_>,
     records: impl Iterator<Item = Record>,
 ) -> Result<Verdict> {
-    let mut held = Held::load(lake, tables).await?;
-    let mut verdict = Verdict::default();
-    for place in held.doubled() {
-        verdict.duplicated += 1;
-        verdict.note(|| format!("{place:?} is in a table twice"));
-    }
-    for record in records {
-        verdict.read += 1;
-        compare(&mut verdict, &mut held, truth, &record);
-    }
-    for place in held.left() {
-        verdict.altered += 1;
-        verdict.note(|| format!("{place:?} is in a table and must not be"));
-    }
-    Ok(verdict)
+    let mut verifier = Verifier::load(lake, tables, truth, None).await?;
+    records.for_each(|record| verifier.compare(&record));
+    Ok(verifier.finish())
 }
 
 fn compare(verdict: &mut Verdict, held: &mut Held, truth: &Truth<'_>, record: &Record) {
