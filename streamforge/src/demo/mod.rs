@@ -31,6 +31,7 @@ use crate::query::Tables;
 use crate::show;
 use crate::verify::{self, Truth, Verdict};
 
+pub use broker::Broker;
 pub use place::Place;
 
 /// As on the platform.
@@ -97,7 +98,7 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
     let job = text.parse()?;
     let place = Place::new(args.dir.as_deref())?;
     let topic = job.source.topic.clone();
-    let broker = broker::Broker::start(&topic, PARTITIONS)?;
+    let broker = Broker::start(&topic, PARTITIONS)?;
     show::line(&format!(
         "StreamForge demo: {} → {} → SQL job → Avro → Iceberg, all in this process. \
          The broker keeps its log in memory; on the platform it is Apache Kafka.",
@@ -164,7 +165,7 @@ fn config(args: &DemoArgs, place: &Place, brokers: String) -> Config {
     }
 }
 
-fn emitter(args: &DemoArgs, broker: &broker::Broker, topic: &str) -> Result<EmitterSettings> {
+fn emitter(args: &DemoArgs, broker: &Broker, topic: &str) -> Result<EmitterSettings> {
     let rate = match (args.continuous, args.rate) {
         (true, Rate::Max) => NonZeroU32::new(500).map_or(Rate::Max, Rate::PerSecond),
         (_, rate) => rate,
