@@ -23,7 +23,7 @@ const NULL: u8 = 0;
 const VALUE: u8 = 2;
 
 /// A string no longer than this is copied as one fixed-size move where the buffer allows.
-const SHORT_BYTES: usize = 32;
+const SHORT_BYTES: usize = 64;
 
 /// A batch that fits the table: one array per column of the table, `None` where the batch lacks an
 /// optional column.

@@ -19,7 +19,7 @@ mod tests;
 
 pub(crate) use encode::Rows;
 pub use schema::{StoredColumn, TableSchema};
-pub(crate) use schema::{column_type, decimal_bytes, iceberg_schema, iceberg_type};
+pub(crate) use schema::{iceberg_schema, iceberg_type};
 pub use writer::{DayWriter, FileWriter};
 
 /// How blocks are compressed.
@@ -50,7 +50,7 @@ impl Codec {
 
 impl fmt::Display for Codec {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(match self {
+        f.pad(match self {
             Self::None => "none",
             Self::Deflate => "deflate",
             Self::Zstandard => "zstandard",

@@ -25,12 +25,13 @@ use crate::{Error, Kind, Result};
 /// A block is cut at this many rows; readers decode block by block.
 const BLOCK_ROWS_MAX: usize = 16_384;
 
-/// A block is cut once its raw bytes reach this; more does not compress better, and the open block is
-/// memory.
-const BLOCK_BYTES_MAX: usize = 1 << 20;
+/// A block is cut once its raw bytes reach this. A larger one compresses no better and slower, as it
+/// leaves the core's cache (conversions, 181 B a row: 128 KiB 319 ns and 54.7 B a row, 1 MiB 373 ns and
+/// 55.1 B), and the open block is memory.
+const BLOCK_BYTES_MAX: usize = 128 << 10;
 
 /// Rows encoded between two looks at the block's size.
-const ROWS_PER_LOOK: usize = 256;
+const ROWS_PER_LOOK: usize = 64;
 
 const MICROS_PER_DAY: i64 = 86_400_000_000;
 
@@ -114,11 +115,9 @@ impl DayWriter {
     pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = Rows::check(&self.schema, batch)?;
         for (day, rows) in split(&self.schema, rows)? {
-            let file = self
-                .files
-                .entry(day)
-                .or_insert_with(|| OpenFile::new(&self.schema, self.codec, day));
-            let before = file.bytes();
+            let before = self.files.get(&day).map_or(0, OpenFile::bytes);
+            let open = || OpenFile::new(&self.schema, self.codec, day);
+            let file = self.files.entry(day).or_insert_with(open);
             file.append(&self.schema, &rows, &mut self.compressor)?;
             self.rows += rows.len() as u64;
             self.bytes = self.bytes + file.bytes() - before;

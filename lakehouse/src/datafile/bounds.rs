@@ -5,11 +5,13 @@
 //!
 //! Iceberg spec, "Manifests", notes on `lower_bounds` and `upper_bounds`.
 
-use arrow::array::{ArrayRef, AsArray, PrimitiveArray};
+use std::cmp::Ordering;
+
+use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray};
 use arrow::compute::{max, max_boolean, min, min_boolean};
 use arrow::datatypes::{
-    ArrowNumericType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
-    TimestampMicrosecondType,
+    ArrowNumericType, ByteArrayType, Date32Type, Decimal128Type, Float32Type, Float64Type,
+    Int32Type, Int64Type, TimestampMicrosecondType,
 };
 use iceberg::spec::{Datum, PrimitiveType};
 
@@ -78,24 +80,22 @@ impl Bounds {
                 widen(bounds, range(array.as_primitive::<Decimal128Type>()), i128::lt);
             }
             Self::Float(bounds) => {
-                let values = array.as_primitive::<Float32Type>().iter().flatten();
-                let (range, nans) = float_range(values, f32::is_nan);
+                let (range, nans) = float_range(array.as_primitive::<Float32Type>());
                 widen(bounds, range, f32::lt);
                 return nans;
             }
             Self::Double(bounds) => {
-                let values = array.as_primitive::<Float64Type>().iter().flatten();
-                let (range, nans) = float_range(values, f64::is_nan);
+                let (range, nans) = float_range(array.as_primitive::<Float64Type>());
                 widen(bounds, range, f64::lt);
                 return nans;
             }
             Self::String(bounds) => {
-                let values = array.as_string::<i32>().iter().flatten().map(str::as_bytes);
-                widen(bounds, bytes_range(values).map(prefixes(text_prefix)), Prefix::lt);
+                let range = bytes_range(array.as_string::<i32>());
+                widen(bounds, range.map(prefixes(text_prefix)), Prefix::lt);
             }
             Self::Binary(bounds) => {
-                let values = array.as_binary::<i32>().iter().flatten();
-                widen(bounds, bytes_range(values).map(prefixes(binary_prefix)), Prefix::lt);
+                let range = bytes_range(array.as_binary::<i32>());
+                widen(bounds, range.map(prefixes(binary_prefix)), Prefix::lt);
             }
         }
         0
@@ -164,53 +164,131 @@ fn range<T: ArrowNumericType>(array: &PrimitiveArray<T>) -> Option<(T::Native, T
     min(array).zip(max(array))
 }
 
-/// Zeroes compare equal here; [`Bounds::to_iceberg`] makes up for it.
-fn float_range<T: PartialOrd + Copy>(
-    values: impl Iterator<Item = T>,
-    is_nan: impl Fn(T) -> bool,
-) -> (Option<(T, T)>, usize) {
-    let mut range = None;
-    let mut nans = 0;
-    for value in values {
-        if is_nan(value) {
-            nans += 1;
-            continue;
+/// Least and greatest, and how many are NaN. Zeroes compare equal here; [`Bounds::to_iceberg`] makes up
+/// for it.
+fn float_range<T: Float>(array: &PrimitiveArray<T>) -> (Option<(T::Native, T::Native)>, usize)
+where
+    T::Native: PartialOrd,
+{
+    let (mut low, mut high, mut nans) = (T::INFINITY, T::NEG_INFINITY, 0);
+    let mut add = |value: T::Native| {
+        // NaN is neither less nor greater than anything.
+        low = if value < low { value } else { low };
+        high = if value > high { value } else { high };
+        nans += usize::from(T::is_nan(value));
+    };
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => array.values().iter().copied().for_each(&mut add),
+        Some(_) => array.iter().flatten().for_each(&mut add),
+    }
+    ((low <= high).then_some((low, high)), nans)
+}
+
+/// The two float types under one roof.
+trait Float: ArrowNumericType {
+    const INFINITY: Self::Native;
+    const NEG_INFINITY: Self::Native;
+    fn is_nan(value: Self::Native) -> bool;
+}
+
+impl Float for Float32Type {
+    const INFINITY: f32 = f32::INFINITY;
+    const NEG_INFINITY: f32 = f32::NEG_INFINITY;
+    fn is_nan(value: f32) -> bool {
+        value.is_nan()
+    }
+}
+
+impl Float for Float64Type {
+    const INFINITY: f64 = f64::INFINITY;
+    const NEG_INFINITY: f64 = f64::NEG_INFINITY;
+    fn is_nan(value: f64) -> bool {
+        value.is_nan()
+    }
+}
+
+/// The least and the greatest value by bytes, which for UTF-8 is by code point.
+fn bytes_range<T: ByteArrayType<Offset = i32>>(
+    array: &GenericByteArray<T>,
+) -> Option<(&[u8], &[u8])> {
+    let data = array.value_data();
+    let starts = array.value_offsets();
+    let spans =
+        starts.iter().zip(starts.iter().skip(1)).map(|(start, end)| Span::new(*start, *end));
+    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
+        None => span_range(data, spans),
+        Some(nulls) => {
+            let valid = spans.zip(nulls.iter()).filter(|(_, valid)| *valid);
+            span_range(data, valid.map(|(span, _)| span))
         }
-        range = Some(match range {
-            None => (value, value),
-            Some((low, high)) => {
-                (if value < low { value } else { low }, if value > high { value } else { high })
-            }
-        });
     }
-    (range, nans)
 }
 
-/// The first eight bytes as a number that orders alike; most values are settled by it.
-fn head(value: &[u8]) -> u64 {
-    if let Some(first) = value.first_chunk::<8>() {
-        return u64::from_be_bytes(*first);
-    }
-    let mut first = [0; 8];
-    for (to, from) in first.iter_mut().zip(value) {
-        *to = *from;
-    }
-    u64::from_be_bytes(first)
-}
-
-fn bytes_range<'a>(mut values: impl Iterator<Item = &'a [u8]>) -> Option<(&'a [u8], &'a [u8])> {
-    let first = values.next()?;
+fn span_range(data: &[u8], mut spans: impl Iterator<Item = Span>) -> Option<(&[u8], &[u8])> {
+    let first = spans.next()?;
     let (mut low, mut high) = (first, first);
-    let (mut low_head, mut high_head) = (head(first), head(first));
-    for value in values {
-        let head = head(value);
-        if head <= low_head && (head < low_head || value < low) {
-            (low, low_head) = (value, head);
-        } else if head >= high_head && (head > high_head || value > high) {
-            (high, high_head) = (value, head);
+    let (mut low_head, mut high_head) = (first.head(data), first.head(data));
+    for span in spans {
+        let head = span.head(data);
+        if head < low_head || (head == low_head && span.lies(Ordering::Less, low, head, data)) {
+            (low, low_head) = (span, head);
+        }
+        if head > high_head || (head == high_head && span.lies(Ordering::Greater, high, head, data))
+        {
+            (high, high_head) = (span, head);
         }
     }
-    Some((low, high))
+    Some((low.bytes(data), high.bytes(data)))
+}
+
+/// Where a value lies in its column's bytes.
+#[derive(Clone, Copy)]
+struct Span {
+    start: usize,
+    len: usize,
+}
+
+/// Bytes that are compared as one number; as many as a bound keeps characters.
+const HEAD_BYTES: usize = BOUND_LENGTH;
+
+/// The bits that no ASCII character has.
+const NOT_ASCII: u128 = u128::from_ne_bytes([0x80; HEAD_BYTES]);
+
+impl Span {
+    /// Arrow guarantees offsets to be positive and in order.
+    fn new(start: i32, end: i32) -> Self {
+        let start = usize::try_from(start).unwrap_or_default();
+        Self { start, len: usize::try_from(end).unwrap_or_default().saturating_sub(start) }
+    }
+
+    fn bytes(self, data: &[u8]) -> &[u8] {
+        data.get(self.start..self.start + self.len).unwrap_or_default()
+    }
+
+    /// The first bytes as a number that orders alike, zeroes after a shorter value.
+    fn head(self, data: &[u8]) -> u128 {
+        let window = data.get(self.start..).and_then(<[u8]>::first_chunk::<HEAD_BYTES>);
+        let window = window.copied().unwrap_or_else(|| {
+            let mut window = [0; HEAD_BYTES];
+            for (to, from) in window.iter_mut().zip(self.bytes(data)) {
+                *to = *from;
+            }
+            window
+        });
+        let mask = match u128::BITS.checked_sub(8 * u32::try_from(self.len).unwrap_or(16)) {
+            None | Some(0) => u128::MAX,
+            Some(unused) => u128::MAX.checked_shl(unused).unwrap_or_default(),
+        };
+        u128::from_be_bytes(window) & mask
+    }
+
+    /// Whether this value lies on `side` of `other`, which has the same head; as far as a bound can
+    /// tell: longer values of one ASCII head share their bounds.
+    fn lies(self, side: Ordering, other: Self, head: u128, data: &[u8]) -> bool {
+        let short = self.len == other.len && self.len <= HEAD_BYTES;
+        let cut = self.len > HEAD_BYTES && other.len > HEAD_BYTES && head & NOT_ASCII == 0;
+        !short && !cut && self.bytes(data).cmp(other.bytes(data)) == side
+    }
 }
 
 fn prefixes<'a>(
