@@ -100,17 +100,18 @@ impl ConsumerSettings {
     }
 
     /// Values that differ from librdkafka's defaults and may be overridden by `extra`.
-    pub(super) fn preferred(&self) -> [(&'static str, String); 4] {
+    pub(super) fn preferred(&self) -> [(&'static str, String); 5] {
+        let queue_bytes = self.queue_kbytes.saturating_mul(1024);
         [
             // Partitions added to the topic are noticed within this time (default: 5 minutes).
             ("topic.metadata.refresh.interval.ms", "30000".to_owned()),
             // A broker that is back is found within two seconds (default: 10).
             ("reconnect.backoff.max.ms", "2000".to_owned()),
             // One response of a broker: 50 MB by default, whatever the queue may hold.
-            (
-                "fetch.max.bytes",
-                (self.queue_kbytes.saturating_mul(1024)).max(self.fetch_bytes).to_string(),
-            ),
+            ("fetch.max.bytes", queue_bytes.max(self.fetch_bytes).max(FETCH_BYTES).to_string()),
+            // A fetch that waits for records delays every seek, pause and new partition at its broker by as
+            // much (default: 500).
+            ("fetch.wait.max.ms", "100".to_owned()),
             // Half-open connections are noticed by the kernel too.
             ("socket.keepalive.enable", "true".to_owned()),
         ]

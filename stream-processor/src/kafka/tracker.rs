@@ -8,8 +8,8 @@
 //! - A rebalance pauses fetching on another thread; what is being handed out at that instant is fetched
 //!   again after it, so a record may come twice.
 //! - After a checksum error the damaged record batch is skipped, and `position()` steps over it.
-//! - Records left in a batch by a revocation move the position of a partition that is already gone. When
-//!   it comes back, `position()` and the next pause take that stale value for the truth.
+//! - Records left in a batch by a revocation may move the position of a partition that is already gone.
+//!   When it comes back, `position()` and the next pause take that stale value for the truth.
 
 use std::collections::BTreeMap;
 

@@ -7,6 +7,7 @@ mod faults;
 mod group;
 mod proxy;
 mod reading;
+mod real;
 
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};

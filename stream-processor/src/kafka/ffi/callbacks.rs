@@ -100,7 +100,11 @@ impl Callbacks {
         partitions: &[PartitionId],
     ) -> Result<(), KafkaError> {
         let mut state = self.lock();
-        let mut starts = state.handler.assigned(partitions);
+        // Every round of a cooperative rebalance ends with an assignment, empty or not.
+        let mut starts = match partitions {
+            [] => BTreeMap::new(),
+            partitions => state.handler.assigned(partitions),
+        };
         starts.retain(|partition, _| partitions.contains(partition));
         if starts.len() < partitions.len() {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
@@ -109,6 +113,7 @@ impl Callbacks {
         // SAFETY: a valid client.
         let left_over =
             unsafe { positions(rk, &self.topic, starts.keys().copied()) }?.into_keys().collect();
+        debug!(?starts, ?left_over, "partitions arrive");
         // SAFETY: a valid client and a list of ours, which is copied.
         let error = unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) };
         // SAFETY: returned to us.
@@ -129,6 +134,7 @@ impl Callbacks {
         let mut state = self.lock();
         // SAFETY: a valid client.
         let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
+        debug!(?partitions, lost, "partitions leave");
         state.handler.revoked(partitions, lost);
         // librdkafka refuses the whole list when one partition of it was never taken.
         let held: Vec<_> = partitions

@@ -9,7 +9,8 @@ use std::time::Duration;
 use lakehouse::ids::PartitionId;
 use rdkafka_sys as sys;
 
-use super::client::{Client, Queue};
+use super::client::Client;
+use super::queue::Queue;
 use super::{KafkaError, KafkaErrorKind, REASON_BYTES, kind_of, millis, outcome, text};
 
 /// librdkafka's text for a topic id that the broker didn't send.

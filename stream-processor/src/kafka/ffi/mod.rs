@@ -11,6 +11,7 @@ mod client;
 mod conf;
 mod describe;
 mod list;
+mod queue;
 
 use std::ffi::{CStr, CString, c_char};
 use std::time::Duration;
@@ -21,7 +22,8 @@ use super::error::{KafkaError, KafkaErrorKind, kind_of};
 
 pub use batch::{Batch, Record, Records};
 pub(super) use batch::{Item, Raised};
-pub(super) use client::{Client, Queue};
+pub(super) use client::Client;
+pub(super) use queue::Queue;
 
 /// Room for librdkafka's explanations.
 const REASON_BYTES: usize = 512;
