@@ -102,7 +102,10 @@ impl FaultyCatalog {
 #[async_trait]
 impl Catalog for FaultyCatalog {
     async fn load(&self, ident: &TableIdent) -> Result<Option<Base>> {
-        self.inner.load(ident).await
+        let base = self.inner.load(ident).await;
+        // Long enough for others to move the table on.
+        tokio::task::yield_now().await;
+        base
     }
 
     async fn create(&self, ident: &TableIdent, creation: &Creation) -> Result<Base> {

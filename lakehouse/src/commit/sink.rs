@@ -286,23 +286,24 @@ impl SinkTable {
     async fn read(&self, source: &Source) -> Result<(FencedCatalog, Position)> {
         let inner = &self.inner;
         let named = |err: Error| err.with("table", &inner.ident);
+        // Taken before the table is read: another task of ours may move both meanwhile.
+        let newest = inner.newest.load(Ordering::Acquire);
         let fenced = FencedCatalog::read(&inner.catalog, &inner.ident).await?.ok_or_else(|| {
             named(Error::new(Kind::Refused, "the table was dropped under the running job"))
         })?;
         let metadata = fenced.base().metadata();
-        self.check(metadata).map_err(named)?;
+        self.check(metadata, newest).map_err(named)?;
         let position = facts::position(metadata, source).map_err(named)?;
         Ok((fenced, position.unwrap_or_else(|| Position::empty(source.clone()))))
     }
 
-    fn check(&self, metadata: &TableMetadata) -> Result<()> {
+    fn check(&self, metadata: &TableMetadata, newest: i64) -> Result<()> {
         let inner = &self.inner;
         if metadata.uuid() != inner.uuid {
             return Err(Error::new(Kind::Refused, "the table was replaced under the running job")
                 .with("opened", inner.uuid)
                 .with("now", metadata.uuid()));
         }
-        let newest = inner.newest.load(Ordering::Acquire);
         if metadata.last_sequence_number() < newest {
             return Err(Error::new(
                 Kind::Refused,

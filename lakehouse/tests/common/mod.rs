@@ -90,7 +90,7 @@ pub(crate) async fn request(sink: &SinkTable, spec: &TableSpec, of: Batch<'_>) -
     let written = batch.num_rows() as u64;
     let counts = Counts { read: written, written, filtered: 0, rejected: 0 };
     let (source, attempt) = (source(), Uuid::now_v7());
-    CommitRequest { source, ranges, counts, files, attempt, deadline: Duration::from_secs(60) }
+    CommitRequest { source, ranges, counts, files, attempt, deadline: Duration::from_mins(1) }
 }
 
 pub(crate) fn position_of(outcome: &CommitOutcome) -> &Position {

@@ -146,6 +146,24 @@ async fn eight_writers_of_their_own_partitions_all_get_through() {
 }
 
 #[tokio::test]
+async fn tasks_of_one_sink_do_not_take_each_other_for_a_rollback() {
+    let world = World::new();
+    let sink = world.sink_on(FaultyCatalog::new(world.catalog(), [])).await;
+    sink.pin(&source(), &offsets([(0, 0), (1, 0), (2, 0)])).await.unwrap();
+    let write = |partition| {
+        let sink = sink.clone();
+        async move {
+            for round in 0..20 {
+                let batch = request(&[(partition, round, round + 1)]);
+                assert_eq!(told(&sink.commit(&batch).await.unwrap()).0, "committed");
+            }
+        }
+    };
+    tokio::join!(write(0), write(1), write(2));
+    assert_eq!(world.check().await, 60);
+}
+
+#[tokio::test]
 async fn two_that_pin_at_once_agree() {
     let world = World::new();
     let (one, two) = (world.sink().await, world.sink().await);
