@@ -5,8 +5,6 @@
 //!
 //! Iceberg spec, appendix A "Avro".
 
-use std::borrow::Cow;
-use std::collections::HashSet;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -248,8 +246,7 @@ enum Nullable {
 #[derive(Serialize)]
 #[serde(untagged)]
 enum AvroType {
-    /// A primitive, or a named type defined further up.
-    Named(Cow<'static, str>),
+    Primitive(&'static str),
     Logical {
         r#type: &'static str,
         #[serde(rename = "logicalType")]
@@ -269,13 +266,12 @@ enum AvroType {
 }
 
 fn avro_record(columns: &[StoredColumn]) -> AvroRecord {
-    let mut defined = HashSet::new();
-    let fields = columns.iter().map(|column| avro_field(column, &mut defined)).collect();
+    let fields = columns.iter().map(avro_field).collect();
     AvroRecord { r#type: "record", name: RECORD_NAME, fields }
 }
 
-fn avro_field(column: &StoredColumn, defined: &mut HashSet<String>) -> AvroField {
-    let avro_type = avro_type(column.column_type, defined);
+fn avro_field(column: &StoredColumn) -> AvroField {
+    let avro_type = avro_type(column);
     let name = avro_name(&column.name);
     AvroField {
         iceberg_name: (name != column.name).then(|| column.name.clone()),
@@ -290,31 +286,28 @@ fn avro_field(column: &StoredColumn, defined: &mut HashSet<String>) -> AvroField
     }
 }
 
-/// Avro lets a named type be defined once; later uses are its name alone, as Iceberg's Java library
-/// writes it.
-fn avro_type(column_type: ColumnType, defined: &mut HashSet<String>) -> AvroType {
-    let named = |name| AvroType::Named(Cow::Borrowed(name));
+/// Avro lets a named type be defined once, and later uses are its name alone. Readers get that wrong
+/// for decimals (apache-avro 0.21: "unresolved schema reference"), so each field names its own.
+fn avro_type(column: &StoredColumn) -> AvroType {
+    let primitive = |name| AvroType::Primitive(name);
     let logical = |r#type, logical_type, adjust_to_utc| AvroType::Logical {
         r#type,
         logical_type,
         adjust_to_utc,
     };
-    match column_type {
-        ColumnType::Boolean => named("boolean"),
-        ColumnType::Int => named("int"),
-        ColumnType::Long => named("long"),
-        ColumnType::Float => named("float"),
-        ColumnType::Double => named("double"),
-        ColumnType::String => named("string"),
-        ColumnType::Binary => named("bytes"),
+    match column.column_type {
+        ColumnType::Boolean => primitive("boolean"),
+        ColumnType::Int => primitive("int"),
+        ColumnType::Long => primitive("long"),
+        ColumnType::Float => primitive("float"),
+        ColumnType::Double => primitive("double"),
+        ColumnType::String => primitive("string"),
+        ColumnType::Binary => primitive("bytes"),
         ColumnType::Date => logical("int", "date", None),
         ColumnType::Timestamptz => logical("long", "timestamp-micros", Some(true)),
         ColumnType::Timestamp => logical("long", "timestamp-micros", Some(false)),
         ColumnType::Decimal { precision, scale } => {
-            let name = format!("decimal_{precision}_{scale}");
-            if !defined.insert(name.clone()) {
-                return AvroType::Named(name.into());
-            }
+            let name = format!("decimal_{precision}_{scale}_f{}", column.id);
             let size = decimal_bytes(precision);
             let (r#type, logical_type) = ("fixed", "decimal");
             AvroType::Decimal { r#type, name, size, logical_type, precision, scale }
