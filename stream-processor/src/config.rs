@@ -384,3 +384,56 @@ fn on_off(text: &str) -> Result<bool, String> {
         _ => Err("say on or off".to_owned()),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+    use super::*;
+
+    #[test]
+    fn times_are_said_with_a_unit() {
+        assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
+        assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
+        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert!(duration("10").unwrap_err().contains("unit"));
+        assert!(duration("soon").is_err());
+        assert!(duration("-1s").is_err());
+    }
+
+    #[test]
+    fn bytes_are_said_with_a_unit() {
+        assert_eq!(bytes("64MiB"), Ok(64 << 20));
+        assert_eq!(bytes("1 GiB"), Ok(1 << 30));
+        assert_eq!(bytes("1000"), Ok(1_000));
+        assert!(bytes("64MB").unwrap_err().contains("MiB"));
+    }
+
+    #[test]
+    fn partitions_are_all_or_a_list() {
+        assert_eq!("all".parse(), Ok(Assign::All));
+        let some = vec![PartitionId::new(0), PartitionId::new(2)];
+        assert_eq!("0, 2".parse(), Ok(Assign::Some(some)));
+        assert!("0,-1".parse::<Assign>().is_err());
+    }
+
+    #[test]
+    fn properties_are_pairs_and_a_bad_one_is_not_shown_whole() {
+        let pairs = properties("a.b=1, c=x=y,").unwrap();
+        assert_eq!(pairs, [("a.b".to_owned(), "1".to_owned()), ("c".to_owned(), "x=y".to_owned())]);
+        let error = properties("sasl.password:canary-secret").unwrap_err().to_string();
+        assert!(!error.contains("canary"), "{error}");
+    }
+
+    #[test]
+    fn secrets_are_in_no_debug_output() {
+        let typed = [
+            "stream-processor", "--s3-access-key", "canary-key", "--s3-secret-key", "canary-secret",
+            "--kafka-properties", "sasl.password=canary-password",
+        ];
+        let cli = Cli::try_parse_from(typed).unwrap();
+        let config = Config::check(&cli.run, Some("localhost:9092")).unwrap();
+        let shown = format!("{config:?}");
+        assert!(!shown.contains("canary-secret") && !shown.contains("canary-password"), "{shown}");
+    }
+}

@@ -123,3 +123,79 @@ fn silent_sinks(job: &Job, sample: &[Vec<u8>]) -> Option<String> {
         .collect();
     (!silent.is_empty()).then(|| silent.join(", "))
 }
+
+#[cfg(test)]
+mod tests {
+    #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
+
+    use super::*;
+
+    const JOB: &str = "
+        CREATE TABLE visits (
+            id STRING NOT NULL,
+            kind STRING NOT NULL,
+            price DECIMAL(10, 2)
+        ) WITH (
+            'connector' = 'kafka',
+            'topic' = 'visits',
+            'properties.bootstrap.servers' = 'localhost:9092',
+            'scan.startup.mode' = 'earliest-offset',
+            'format' = 'json'
+        );
+        INSERT INTO lake.shop.sales SELECT id, price FROM visits WHERE kind = 'sale';";
+
+    fn judge(sample: &[&str]) -> Verdict {
+        let sample: Vec<Vec<u8>> = sample.iter().map(|text| text.as_bytes().to_vec()).collect();
+        examine(&Job::parse(JOB).unwrap(), &sample)
+    }
+
+    #[track_caller]
+    fn check_refused(sample: &[&str], words: &[&str]) {
+        let Verdict::Refuse(why) = judge(sample) else { panic!("accepted: {sample:?}") };
+        for word in words {
+            assert!(why.contains(word), "no `{word}` in: {why}");
+        }
+    }
+
+    #[test]
+    fn a_job_that_fits_passes() {
+        assert_eq!(judge(&[r#"{"id":"a","kind":"sale","price":1.5}"#]), Verdict::Pass);
+    }
+
+    #[test]
+    fn an_empty_topic_is_no_reason_to_refuse() {
+        assert_eq!(judge(&[]), Verdict::Empty);
+    }
+
+    #[test]
+    fn a_column_that_no_record_has_is_refused_and_the_fields_are_named() {
+        check_refused(&[r#"{"id":"a","kind":"sale","prize":1}"#], &["`price`", "prize"]);
+    }
+
+    #[test]
+    fn a_column_of_another_type_throughout_is_refused() {
+        let row = r#"{"id":"a","kind":"sale","price":"1.5"}"#;
+        check_refused(&[row, row], &["`price`", "decimal(10, 2)", "a string"]);
+    }
+
+    #[test]
+    fn a_column_that_is_right_once_or_always_null_passes() {
+        let wrong = r#"{"id":"a","kind":"sale","price":"1.5"}"#;
+        assert_eq!(judge(&[wrong, r#"{"id":"a","kind":"sale","price":1}"#]), Verdict::Pass);
+        assert_eq!(judge(&[r#"{"id":"a","kind":"sale","price":null}"#]), Verdict::Pass);
+    }
+
+    #[test]
+    fn a_filter_that_passes_nothing_is_a_warning() {
+        let Verdict::Warn(what) = judge(&[r#"{"id":"a","kind":"visit","price":1}"#]) else {
+            panic!("no warning")
+        };
+        assert!(what.contains("sales"), "{what}");
+    }
+
+    #[test]
+    fn a_topic_without_json_is_refused_but_one_broken_record_is_not() {
+        check_refused(&["not json", "<xml/>"], &["JSON object"]);
+        assert_eq!(judge(&["not json", r#"{"id":"a","kind":"sale","price":1}"#]), Verdict::Pass);
+    }
+}

@@ -65,15 +65,22 @@ impl Rig {
         Self { dir: dir.to_owned(), settings, broker, job, pace: Arc::default(), logs: 0 }
     }
 
+    /// A processor that reads every partition, whoever else does.
     fn spawn(&mut self) -> Child {
+        self.start(&["--assign", "all", "--status-address", "off"])
+    }
+
+    fn start(&mut self, settings: &[&str]) -> Child {
         self.logs += 1;
         let log = File::create(self.dir.join(format!("processor-{}.log", self.logs))).unwrap();
         Command::new(env!("CARGO_BIN_EXE_stream-processor"))
-            .args(["--job", JOB, "--brokers", &self.broker.address(), "--assign", "all"])
+            .args(["--job", JOB, "--brokers", &self.broker.address()])
             .args(["--catalog-uri", &format!("sqlite://{}", self.dir.join("catalog.db").display())])
             .args(["--warehouse", &self.settings.warehouse])
             .args(["--commit-interval", "20ms", "--heartbeat-interval", "50ms"])
-            .args(["--status-address", "off"])
+            // The in-process broker answers an idle fetch only after the whole wait.
+            .args(["--kafka-properties", "fetch.wait.max.ms=10"])
+            .args(settings)
             .env("RUST_LOG", "info")
             .stdout(Stdio::null())
             .stderr(log)
@@ -246,4 +253,64 @@ async fn a_hundred_kills_lose_and_double_nothing() {
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn two_processors_on_the_same_partitions_are_fenced() {
     torture(10, 2, 0xfe9ce).await;
+}
+
+fn free_port() -> u16 {
+    std::net::TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap().port()
+}
+
+/// Whether the processor with its status page at `address` says that it commits.
+fn is_healthy(address: &str) -> bool {
+    let mut ask = Command::new(env!("CARGO_BIN_EXE_stream-processor"));
+    let ask = ask.args(["healthcheck", "--status-address", address]).stderr(Stdio::null());
+    ask.status().unwrap().success()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn a_group_shares_the_topic_and_takes_over_from_its_dead() {
+    let folder = tempfile::tempdir().unwrap();
+    let mut rig = Rig::new(folder.path());
+    let lake = Lakehouse::open(&rig.settings).await.unwrap();
+    let emitter = rig.emitter(0x9709);
+    let stop = CancellationToken::new();
+    let emitting = {
+        let (emitter, pace, stop) = (emitter.clone(), Arc::clone(&rig.pace), stop.clone());
+        tokio::spawn(async move { emit(&emitter, pace, |_| {}, &stop).await })
+    };
+    let first_page = format!("127.0.0.1:{}", free_port());
+    assert!(!is_healthy(&first_page), "healthy before it runs");
+    let mut children = vec![
+        rig.start(&["--group", "shop", "--status-address", &first_page]),
+        rig.start(&["--group", "shop", "--status-address", "off"]),
+    ];
+    // Both at work, then one dies and the other has everything.
+    let begun = Instant::now();
+    let both_at_work = |rig: &Rig| {
+        let log = |number| {
+            std::fs::read_to_string(rig.dir.join(format!("processor-{number}.log"))).unwrap()
+        };
+        [1, 2].into_iter().all(|number| log(number).contains("\"committed\""))
+    };
+    while !both_at_work(&rig) {
+        assert!(begun.elapsed() < SETTLE_MAX, "the topic is not shared");
+        rig.follow(&lake).await;
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    assert!(is_healthy(&first_page), "it commits, and says it does not");
+    let mut dead = children.remove(1);
+    dead.kill().unwrap();
+    dead.wait().unwrap();
+    let before = rig.follow(&lake).await;
+    while rig.follow(&lake).await < before + 2 * UNCOMMITTED_RECORDS_MAX * 4 {
+        assert!(begun.elapsed() < 2 * SETTLE_MAX, "nobody took over");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+    stop.cancel();
+    let sent = emitting.await.unwrap().unwrap();
+    rig.settle(&lake, &sent, &mut children).await;
+    children.iter_mut().for_each(terminate);
+    let verdict = rig.prove(&lake, &emitter, &sent).await;
+    println!("{verdict}");
+    assert!(verdict.is_clean(), "{verdict}");
+    assert_eq!(verdict.read, sent.delivered);
 }

@@ -16,8 +16,8 @@ use tokio::sync::watch;
 
 /// Records of a partition that may be unread: well under the broker's 100,000.
 const UNREAD_RECORDS_MAX: u64 = 50_000;
-/// Bytes of a partition that may be unread: well under the broker's 5 MiB, batch overhead included.
-const UNREAD_BYTES_MAX: u64 = 3 << 20;
+/// Bytes of a partition that may be unread: far under the broker's 5 MiB, and enough to keep everyone busy.
+const UNREAD_BYTES_MAX: u64 = 1 << 20;
 
 /// A running broker with one topic. It ends when this is dropped.
 pub struct Broker {

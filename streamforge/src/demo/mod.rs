@@ -149,7 +149,11 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
 fn config(args: &DemoArgs, place: &Place, brokers: String) -> Config {
     Config {
         lakehouse: place.lakehouse(),
-        consumer: ConsumerSettings::new(brokers),
+        consumer: ConsumerSettings {
+            // This broker answers an idle fetch only after the whole wait, also when records come in.
+            extra: vec![("fetch.wait.max.ms".to_owned(), "10".to_owned())],
+            ..ConsumerSettings::new(brokers)
+        },
         // One reader of a broker that lives as long as this process: a group would only cost time.
         assign: Some(Assign::All),
         limits: Limits {
