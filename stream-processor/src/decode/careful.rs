@@ -26,15 +26,13 @@ pub(super) fn read(
     let values = declared(layout, text, &members)?;
     for ((field, value), cell) in layout.fields.iter().zip(values).zip(cells) {
         let name = &field.name;
-        *cell = match value {
-            Some(at) => {
-                layout.cell(field, text, at, scratch).map(|(cell, _)| cell).map_err(|reason| {
-                    let wanted = job::type_name(field.column_type);
-                    (reason, format!("field `{name}`: {wanted} from {}", kind(text, at)))
-                })?
-            }
-            None => Cell::Null,
-        };
+        *cell = Cell::Null;
+        if let Some(at) = value {
+            layout.cell(field, text, at, cell, scratch).map_err(|reason| {
+                let wanted = job::type_name(field.column_type);
+                (reason, format!("field `{name}`: {wanted} from {}", kind(text, at)))
+            })?;
+        }
         if *cell == Cell::Null && !field.nullable {
             let what = if value.is_some() { "is null" } else { "is absent" };
             return Err((Reason::MissingField, format!("field `{name}` {what}")));

@@ -95,13 +95,12 @@ impl Columns {
         for (source, builder) in &mut self.columns {
             match source {
                 Source::Cell(index) => {
-                    let cell = cells.get(*index).copied().unwrap_or(Cell::Null);
-                    builder.append(cell, text, scratch);
+                    builder.append(cells.get(*index).unwrap_or(&Cell::Null), text, scratch);
                 }
                 Source::Timestamp => {
                     let micros =
                         record.timestamp_ms.and_then(|ms| ms.checked_mul(MICROS_PER_MILLI));
-                    builder.append(micros.map_or(Cell::Null, Cell::Integer), text, scratch);
+                    builder.append(&micros.map_or(Cell::Null, Cell::Integer), text, scratch);
                 }
                 Source::Topic => {
                     if let Builder::Text(builder) = builder {
@@ -160,14 +159,14 @@ impl Builder {
     }
 
     #[inline]
-    fn append(&mut self, cell: Cell, text: &str, scratch: &Scratch) {
-        let written = |start, end| text.get(start..end).unwrap_or_default();
+    fn append(&mut self, cell: &Cell, text: &str, scratch: &Scratch) {
+        let written = |start: &usize, end: &usize| text.get(*start..*end).unwrap_or_default();
         match (self, cell) {
             (Self::Text(builder), Cell::Text { start, end }) => {
                 builder.append_value(written(start, end));
             }
             (Self::Text(builder), Cell::Unescaped { start, end }) => {
-                builder.append_value(scratch.text.get(start..end).unwrap_or_default());
+                builder.append_value(scratch.text.get(*start..*end).unwrap_or_default());
             }
             (Self::Text(builder), _) => builder.append_null(),
             (Self::Double(builder), Cell::Number { start, end }) => {
@@ -178,21 +177,21 @@ impl Builder {
                 builder.append_option(number::float(written(start, end)));
             }
             (Self::Float(builder), _) => builder.append_null(),
-            (Self::Decimal(builder), Cell::Decimal(value)) => builder.append_value(value),
+            (Self::Decimal(builder), Cell::Decimal(value)) => builder.append_value(*value),
             (Self::Decimal(builder), _) => builder.append_null(),
-            (Self::Micros(builder), Cell::Integer(value)) => builder.append_value(value),
+            (Self::Micros(builder), Cell::Integer(value)) => builder.append_value(*value),
             (Self::Micros(builder), _) => builder.append_null(),
-            (Self::Long(builder), Cell::Integer(value)) => builder.append_value(value),
+            (Self::Long(builder), Cell::Integer(value)) => builder.append_value(*value),
             (Self::Long(builder), _) => builder.append_null(),
             (Self::Int(builder), Cell::Integer(value)) => {
-                builder.append_option(i32::try_from(value).ok());
+                builder.append_option(i32::try_from(*value).ok());
             }
             (Self::Int(builder), _) => builder.append_null(),
             (Self::Date(builder), Cell::Integer(value)) => {
-                builder.append_option(i32::try_from(value).ok());
+                builder.append_option(i32::try_from(*value).ok());
             }
             (Self::Date(builder), _) => builder.append_null(),
-            (Self::Boolean(builder), Cell::Boolean(value)) => builder.append_value(value),
+            (Self::Boolean(builder), Cell::Boolean(value)) => builder.append_value(*value),
             (Self::Boolean(builder), _) => builder.append_null(),
             (Self::Shared, _) => {}
         }

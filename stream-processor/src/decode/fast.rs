@@ -48,15 +48,15 @@ pub(super) fn read(
             Some(index) => {
                 let bit = 1_u128 << index;
                 let field = layout.fields.get(index)?;
-                let (cell, after) = layout.cell(field, text, value, scratch).ok()?;
                 if seen & bit != 0 {
                     return None;
                 }
                 seen |= bit;
-                if cell != Cell::Null {
+                let cell = cells.get_mut(index)?;
+                let after = layout.cell(field, text, value, cell, scratch).ok()?;
+                if !matches!(cell, Cell::Null) {
                     filled |= bit;
                 }
-                *cells.get_mut(index)? = cell;
                 previous = index;
                 after
             }

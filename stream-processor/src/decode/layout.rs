@@ -5,6 +5,7 @@ use lakehouse::spec::ColumnType;
 use super::Reason;
 use super::json::{self, unescape};
 use super::number;
+use super::scan::string_stop;
 use super::time::DayCache;
 use crate::job::{Origin, SourceTable, TimestampStyle};
 
@@ -96,64 +97,82 @@ impl Layout {
         self.fields.iter().position(|field| field.name == name)
     }
 
-    /// Reads the value at `at` as `field` declares it; returns it and the place after it.
+    /// Reads the value at `at` into `cell`, as `field` declares it; returns the place after it.
+    ///
+    /// The cell is written in place: handing it back costs as much again as reading it.
     #[inline]
     pub(super) fn cell(
         &self,
         field: &Field,
         text: &str,
         at: usize,
+        cell: &mut Cell,
         scratch: &mut Scratch,
-    ) -> Result<(Cell, usize), Reason> {
+    ) -> Result<usize, Reason> {
         let bytes = text.as_bytes();
         match bytes.get(at) {
-            Some(b'"') => self.string(field, text, at, scratch),
+            Some(b'"') => {
+                let end = string_stop(bytes, at + 1);
+                if bytes.get(end) != Some(&b'"') {
+                    return self.escaped(field, text, at, cell, scratch);
+                }
+                if field.column_type == ColumnType::String {
+                    *cell = Cell::Text { start: at + 1, end };
+                } else {
+                    let raw = text.get(at + 1..end).unwrap_or_default();
+                    *cell = Cell::Integer(self.time(field, raw, &mut scratch.days)?);
+                }
+                Ok(end + 1)
+            }
             Some(b'-' | b'0'..=b'9') => {
                 let number = number::scan(bytes, at).ok_or(Reason::InvalidJson)?;
                 let written = text.get(at..number.end).ok_or(Reason::InvalidJson)?;
-                Ok((field.number(written, number, at)?, number.end))
+                field.number(written, number, at, cell)?;
+                Ok(number.end)
             }
-            Some(b'n') if follows(bytes, at, b"null") => Ok((Cell::Null, at + 4)),
-            Some(b't') if follows(bytes, at, b"true") => Ok((field.boolean(true)?, at + 4)),
-            Some(b'f') if follows(bytes, at, b"false") => Ok((field.boolean(false)?, at + 5)),
+            Some(b'n') if follows(bytes, at, b"null") => {
+                *cell = Cell::Null;
+                Ok(at + 4)
+            }
+            Some(b't') if follows(bytes, at, b"true") => {
+                *cell = field.boolean(true)?;
+                Ok(at + 4)
+            }
+            Some(b'f') if follows(bytes, at, b"false") => {
+                *cell = field.boolean(false)?;
+                Ok(at + 5)
+            }
             _ => Err(Reason::WrongType),
         }
     }
 
-    fn string(
+    /// Reads a string that holds an escape, or is broken.
+    #[cold]
+    fn escaped(
         &self,
         field: &Field,
         text: &str,
         at: usize,
+        cell: &mut Cell,
         scratch: &mut Scratch,
-    ) -> Result<(Cell, usize), Reason> {
+    ) -> Result<usize, Reason> {
         let string = json::string(text.as_bytes(), at).map_err(|_| Reason::InvalidJson)?;
-        let (start, end) = (at + 1, string.end - 1);
-        let raw = text.get(start..end).unwrap_or_default();
-        let cell = if string.escaped {
-            let start = scratch.text.len();
-            unescape(raw, &mut scratch.text).ok_or_else(|| match field.column_type {
-                ColumnType::String => Reason::InvalidUtf8,
-                ColumnType::Date | ColumnType::Timestamp | ColumnType::Timestamptz => {
-                    Reason::BadTimestamp
-                }
-                _ => Reason::WrongType,
-            })?;
-            let Scratch { text, days } = scratch;
-            let unescaped = text.get(start..).unwrap_or_default();
-            match field.column_type {
-                ColumnType::String => Cell::Unescaped { start, end: text.len() },
-                _ => self.time(field, unescaped, days)?,
-            }
-        } else if field.column_type == ColumnType::String {
-            Cell::Text { start, end }
+        let raw = text.get(at + 1..string.end - 1).unwrap_or_default();
+        let start = scratch.text.len();
+        let whole = unescape(raw, &mut scratch.text);
+        if field.column_type == ColumnType::String {
+            whole.ok_or(Reason::InvalidUtf8)?;
+            *cell = Cell::Unescaped { start, end: scratch.text.len() };
         } else {
-            self.time(field, raw, &mut scratch.days)?
-        };
-        Ok((cell, string.end))
+            // Half a surrogate pair is no digit either.
+            let Scratch { text, days } = scratch;
+            let unescaped = whole.and_then(|()| text.get(start..)).unwrap_or_default();
+            *cell = Cell::Integer(self.time(field, unescaped, days)?);
+        }
+        Ok(string.end)
     }
 
-    fn time(&self, field: &Field, text: &str, days: &mut DayCache) -> Result<Cell, Reason> {
+    fn time(&self, field: &Field, text: &str, days: &mut DayCache) -> Result<i64, Reason> {
         let text = text.as_bytes();
         let value = match field.column_type {
             ColumnType::Date => super::time::parse_date(text).map(i64::from),
@@ -161,31 +180,42 @@ impl Layout {
             ColumnType::Timestamp => days.timestamp(text, self.style, field.precision, false),
             _ => return Err(Reason::WrongType),
         };
-        value.map(Cell::Integer).ok_or(Reason::BadTimestamp)
+        value.ok_or(Reason::BadTimestamp)
     }
 }
 
 impl Field {
     #[inline]
-    fn number(&self, text: &str, number: number::Number, at: usize) -> Result<Cell, Reason> {
-        let checked = Cell::Number { start: at, end: number.end };
-        match self.column_type {
-            ColumnType::Double if number::is_finite(text, number) => Ok(checked),
-            ColumnType::Float if number::float(text).is_some() => Ok(checked),
-            ColumnType::Double | ColumnType::Float => Err(Reason::OutOfRange),
+    fn number(
+        &self,
+        text: &str,
+        number: number::Number,
+        at: usize,
+        cell: &mut Cell,
+    ) -> Result<(), Reason> {
+        let value = match self.column_type {
+            ColumnType::Double if number::is_finite(text, number) => {
+                Cell::Number { start: at, end: number.end }
+            }
+            ColumnType::Float if number::float(text).is_some() => {
+                Cell::Number { start: at, end: number.end }
+            }
             ColumnType::Decimal { precision, scale } => {
                 let unscaled = number::decimal(text, number, precision, scale);
-                unscaled.map(Cell::Decimal).ok_or(Reason::OutOfRange)
+                Cell::Decimal(unscaled.ok_or(Reason::OutOfRange)?)
             }
             ColumnType::Int if number.integer => {
-                let value: Result<i32, _> = text.parse();
-                value.map(|value| Cell::Integer(value.into())).map_err(|_| Reason::OutOfRange)
+                let value: i32 = text.parse().map_err(|_| Reason::OutOfRange)?;
+                Cell::Integer(value.into())
             }
             ColumnType::Long if number.integer => {
-                text.parse().map(Cell::Integer).map_err(|_| Reason::OutOfRange)
+                Cell::Integer(text.parse().map_err(|_| Reason::OutOfRange)?)
             }
-            _ => Err(Reason::WrongType),
-        }
+            ColumnType::Double | ColumnType::Float => return Err(Reason::OutOfRange),
+            _ => return Err(Reason::WrongType),
+        };
+        *cell = value;
+        Ok(())
     }
 
     fn boolean(&self, value: bool) -> Result<Cell, Reason> {

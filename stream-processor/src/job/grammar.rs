@@ -60,6 +60,8 @@ pub(super) struct Insert {
     pub(super) filter: Option<Expr>,
     /// The statement as it was written.
     pub(super) sql: String,
+    /// Where its table is named.
+    pub(super) span: Span,
 }
 
 #[derive(Debug)]
@@ -92,36 +94,61 @@ pub(super) fn parse(text: &str) -> Result<Script> {
     let tokens = Tokenizer::new(&Flink, text)
         .tokenize_with_location()
         .map_err(|err| JobError::at_location(err.location, err.message))?;
-    refuse_hints(&tokens)?;
+    refuse_look_alikes(text, &tokens)?;
     let parser = Parser::new(&Flink).with_tokens_with_locations(tokens);
-    Statements { text, parser }.script()
+    let end = end(text);
+    Statements { text, parser, end: Span::new(end, end) }.script()
 }
 
-/// An optimizer hint looks like a comment, but changes what Flink does.
-fn refuse_hints(tokens: &[TokenWithSpan]) -> Result<()> {
-    let is_hint = |token: &&TokenWithSpan| {
-        matches!(&token.token,
-        Token::Whitespace(Whitespace::MultiLineComment(text)) if text.starts_with('+'))
-    };
-    match tokens.iter().find(is_hint) {
-        Some(token) => Err(JobError::at(token.span, "a hint (`/*+ … */`) is not supported")
-            .hint("put the setting into the WITH clause")),
-        None => Ok(()),
+/// Refuses what `sqlparser` takes for something else: a hint looks like a comment, but changes what
+/// Flink does; `!=` looks like `<>`, but Flink has no such operator.
+fn refuse_look_alikes(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
+    for TokenWithSpan { token, span } in tokens {
+        match token {
+            Token::Whitespace(Whitespace::MultiLineComment(comment))
+                if comment.starts_with('+') =>
+            {
+                return Err(JobError::at(*span, "a hint (`/*+ … */`) is not supported")
+                    .hint("put the setting into the WITH clause"));
+            }
+            Token::Neq if slice(text, span.start, span.end) == "!=" => {
+                return Err(JobError::at(*span, "`!=` is not supported").hint("write <>"));
+            }
+            _ => {}
+        }
     }
+    Ok(())
+}
+
+/// The place after the last character.
+fn end(text: &str) -> Location {
+    let last = text.rsplit('\n').next().unwrap_or_default();
+    let line = text.matches('\n').count() as u64 + 1;
+    Location { line, column: last.chars().count() as u64 + 1 }
 }
 
 struct Statements<'a> {
     text: &'a str,
     parser: Parser<'a>,
+    end: Span,
 }
 
 impl Statements<'_> {
+    /// The next token; the end of the file has a place, too.
+    fn peek(&self) -> TokenWithSpan {
+        let next = self.parser.peek_token();
+        match next.token {
+            Token::EOF => TokenWithSpan::new(Token::EOF, self.end),
+            _ => next,
+        }
+    }
+
     fn script(mut self) -> Result<Script> {
         let (mut tables, mut inserts) = (Vec::new(), Vec::new());
         let mut in_set = false;
         loop {
             while self.parser.consume_token(&Token::SemiColon) {}
-            let token = self.parser.peek_token();
+            let token = self.peek();
             match word(&token).as_deref() {
                 None if token.token == Token::EOF && !in_set => {
                     return Ok(Script { tables, inserts, end: token.span });
@@ -160,7 +187,7 @@ impl Statements<'_> {
     fn create_table(&mut self) -> Result<CreateTable> {
         self.words(&["CREATE"])?;
         let _ = self.parser.parse_keyword(Keyword::TEMPORARY);
-        let token = self.parser.peek_token();
+        let token = self.peek();
         match word(&token).as_deref() {
             Some("TABLE") => self.words(&["TABLE"])?,
             Some("CATALOG") => {
@@ -191,7 +218,7 @@ impl Statements<'_> {
     }
 
     fn column(&mut self) -> Result<ColumnDef> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         match word(&token).as_deref() {
             Some("WATERMARK") => {
                 return Err(JobError::at(token.span, "WATERMARK is not supported")
@@ -204,7 +231,7 @@ impl Statements<'_> {
             _ => {}
         }
         let name = self.name("a column name")?;
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if word(&token).as_deref() == Some("AS") {
             return Err(JobError::at(token.span, "a computed column is not supported")
                 .hint("write the expression in the SELECT list"));
@@ -232,7 +259,7 @@ impl Statements<'_> {
     }
 
     fn metadata(&mut self, name: &Ident) -> Result<Option<(String, Span)>> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if word(&token).as_deref() != Some("METADATA") {
             return Ok(None);
         }
@@ -242,14 +269,14 @@ impl Statements<'_> {
         } else {
             (name.value.clone(), name.span)
         };
-        if word(&self.parser.peek_token()).as_deref() == Some("VIRTUAL") {
+        if word(&self.peek()).as_deref() == Some("VIRTUAL") {
             self.words(&["VIRTUAL"])?;
         }
         Ok(Some(key))
     }
 
     fn no_table_clause(&mut self) -> Result<()> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         let hint = match word(&token).as_deref() {
             Some("PARTITIONED" | "DISTRIBUTED") => "remove it: the topic has its own partitions",
             Some("COMMENT") => "use a comment: -- …",
@@ -267,18 +294,19 @@ impl Statements<'_> {
     }
 
     fn insert(&mut self) -> Result<Insert> {
-        let start = self.parser.peek_token().span;
+        let start = self.peek().span;
         self.words(&["INSERT"])?;
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if word(&token).as_deref() == Some("OVERWRITE") {
             return Err(refused_clause(&token).hint("a stream is appended: INSERT INTO"));
         }
         self.words(&["INTO"])?;
+        let span = self.peek().span;
         let mut table = vec![self.name("a table name")?];
         while self.parser.consume_token(&Token::Period) {
             table.push(self.name("a table name")?);
         }
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if token.token == Token::LParen || word(&token).as_deref() == Some("PARTITION") {
             return Err(JobError::at(token.span, "a column list is not supported")
                 .hint("name the columns in the SELECT list; the table has exactly those"));
@@ -294,11 +322,11 @@ impl Statements<'_> {
         };
         let end = self.parser.get_current_token().span;
         let sql = slice(self.text, start.start, end.end);
-        Ok(Insert { table, items, from, from_alias, filter, sql })
+        Ok(Insert { table, items, from, from_alias, filter, sql, span })
     }
 
     fn select_list(&mut self) -> Result<Vec<SelectItem>> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if let Some("DISTINCT" | "ALL") = word(&token).as_deref() {
             return Err(refused_clause(&token)
                 .hint("events are written as they come; remove duplicates when querying"));
@@ -311,7 +339,7 @@ impl Statements<'_> {
     }
 
     fn select_item(&mut self) -> Result<SelectItem> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if token.token == Token::Mul {
             return Err(JobError::at(token.span, "`*` is not supported")
                 .hint("name the columns: the table's schema should not change by accident"));
@@ -326,7 +354,7 @@ impl Statements<'_> {
         if self.parser.parse_keyword(Keyword::AS) {
             return self.name("a name").map(Some);
         }
-        match &self.parser.peek_token().token {
+        match &self.peek().token {
             Token::Word(next)
                 if next.quote_style.is_some() || !reserved::is_reserved(&next.value) =>
             {
@@ -337,13 +365,13 @@ impl Statements<'_> {
     }
 
     fn expr(&mut self) -> Result<(Expr, Span)> {
-        let span = self.parser.peek_token().span;
+        let span = self.peek().span;
         let expr = self.parser.parse_expr().map_err(|err| self.syntax(&err))?;
         Ok((expr, span))
     }
 
     fn name(&mut self, what: &str) -> Result<Ident> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         let Token::Word(found) = &token.token else { return Err(expected(what, &token)) };
         if found.quote_style.is_none() && reserved::is_reserved(&found.value) {
             return Err(JobError::at(token.span, format!("`{}` is a reserved word", found.value))
@@ -353,7 +381,7 @@ impl Statements<'_> {
     }
 
     fn literal(&mut self) -> Result<(String, Span)> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         let Token::SingleQuotedString(text) = &token.token else {
             return Err(expected("a text in single quotes", &token));
         };
@@ -364,7 +392,7 @@ impl Statements<'_> {
 
     fn words(&mut self, words: &[&str]) -> Result<()> {
         for expected_word in words {
-            let token = self.parser.peek_token();
+            let token = self.peek();
             if word(&token).as_deref() != Some(expected_word) {
                 return Err(expected(expected_word, &token));
             }
@@ -374,7 +402,7 @@ impl Statements<'_> {
     }
 
     fn token(&mut self, wanted: &Token) -> Result<Span> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if !self.parser.consume_token(wanted) {
             return Err(expected(&format!("`{wanted}`"), &token));
         }
@@ -382,7 +410,7 @@ impl Statements<'_> {
     }
 
     fn end_of_statement(&mut self) -> Result<()> {
-        let token = self.parser.peek_token();
+        let token = self.peek();
         if matches!(token.token, Token::SemiColon | Token::EOF) {
             return Ok(());
         }
@@ -408,7 +436,7 @@ impl Statements<'_> {
                 let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
                 JobError::at_location(Location { line, column }, lower_first(message))
             }
-            None => JobError::at(self.parser.peek_token().span, lower_first(text)),
+            None => JobError::at(self.peek().span, lower_first(text)),
         }
     }
 }

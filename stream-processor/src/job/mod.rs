@@ -8,6 +8,7 @@
 //! (`INSERT`) → [`Job`].
 
 mod error;
+mod evaluable;
 mod expr;
 mod grammar;
 mod plan;
@@ -22,6 +23,7 @@ use datafusion::logical_expr::Expr;
 use lakehouse::spec::{Column, ColumnType, TableSpec};
 
 pub use error::JobError;
+pub(crate) use evaluable::Evaluable;
 pub(crate) use plan::{Filter, Prefilter};
 pub(crate) use types::name as type_name;
 
@@ -140,18 +142,23 @@ impl Job {
         for insert in &script.inserts {
             let sink = plan::sink(insert, &source)?;
             if sinks.iter().any(|known| same_table(&known.table, &sink.table)) {
-                let span = insert.table.first().map_or(script.end, |name| name.span);
-                return Err(JobError::at(span, format!("two INSERTs into `{}`", sink.table.name))
-                    .hint(
-                        "a table is a function of the topic: write one SELECT with OR and CASE",
-                    ));
+                let message = format!("two INSERTs into `{}`", sink.table.name);
+                return Err(JobError::at(insert.span, message).hint(
+                    "a table is a function of the topic: write one SELECT with OR and CASE",
+                ));
             }
             sinks.push(sink);
         }
-        match sinks.first() {
-            Some(_) => Ok(Self { source, sinks }),
-            None => Err(missing("INSERT INTO")),
+        if sinks.is_empty() {
+            return Err(missing("INSERT INTO"));
         }
+        let job = Self { source, sinks };
+        for (sink, insert) in job.sinks.iter().zip(&script.inserts) {
+            Evaluable::new(sink, &job.decoded_schema()).map_err(|err| {
+                JobError::at(insert.span, format!("this can't be planned: {err}"))
+            })?;
+        }
+        Ok(job)
     }
 
     /// Indices of the source columns that some sink reads, in order.

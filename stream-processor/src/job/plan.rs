@@ -34,8 +34,7 @@ pub(crate) struct Prefilter {
 /// Checks and plans one statement.
 pub(super) fn sink(insert: &Insert, source: &SourceTable) -> Result<SinkPlan> {
     let [catalog, namespace, name] = insert.table.as_slice() else {
-        let span = insert.table.first().map_or_else(|| insert.from.span, |part| part.span);
-        return Err(JobError::at(span, "a sink is named catalog.namespace.table")
+        return Err(JobError::at(insert.span, "a sink is named catalog.namespace.table")
             .hint("such as iceberg_data_lake.marketing_events.processed_conversions"));
     };
     if insert.from.value != source.name {

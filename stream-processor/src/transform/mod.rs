@@ -12,7 +12,6 @@ mod sink;
 
 use arrow::compute::concat_batches;
 use arrow::record_batch::RecordBatch;
-use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
 
 use crate::decode::{Decoded, Places, Reject};
@@ -61,7 +60,7 @@ impl Transform {
     }
 
     fn plan(job: &Job) -> Result<Self, DataFusionError> {
-        let input = DFSchema::try_from(job.decoded_schema())?;
+        let input = job.decoded_schema();
         let sinks = job.sinks.iter().map(|plan| Sink::new(plan, &input));
         Ok(Self { sinks: sinks.collect::<Result<_, _>>()? })
     }

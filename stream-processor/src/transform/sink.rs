@@ -6,36 +6,23 @@ use arrow::array::{Array, ArrayRef, AsArray, BooleanArray};
 use arrow::compute::{filter_record_batch, prep_null_mask_filter};
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
-use datafusion::common::DFSchema;
 use datafusion::error::DataFusionError;
-use datafusion::execution::context::ExecutionProps;
-use datafusion::logical_expr::Expr;
-use datafusion::physical_expr::{PhysicalExpr, create_physical_expr};
+use datafusion::physical_expr::PhysicalExpr;
 
 use super::SinkRows;
-use crate::job::SinkPlan;
+use crate::job::{Evaluable, SinkPlan};
 
 type Result<T> = std::result::Result<T, DataFusionError>;
-type Evaluable = Arc<dyn PhysicalExpr>;
 
 #[derive(Clone, Debug)]
 pub(super) struct Sink {
-    /// Each runs on the rows that the ones before let pass.
-    filters: Vec<Evaluable>,
-    projection: Vec<Evaluable>,
+    exprs: Evaluable,
     schema: SchemaRef,
 }
 
 impl Sink {
-    pub(super) fn new(plan: &SinkPlan, input: &DFSchema) -> Result<Self> {
-        let props = ExecutionProps::new();
-        let ready = |expr: &Expr| create_physical_expr(expr, input, &props);
-        let filters = plan.filter.safe.iter().chain(&plan.filter.fallible).map(ready);
-        Ok(Self {
-            filters: filters.collect::<Result<_>>()?,
-            projection: plan.projection.iter().map(ready).collect::<Result<_>>()?,
-            schema: plan.table.arrow_schema(),
-        })
+    pub(super) fn new(plan: &SinkPlan, input: &SchemaRef) -> Result<Self> {
+        Ok(Self { exprs: Evaluable::new(plan, input)?, schema: plan.table.arrow_schema() })
     }
 
     pub(super) fn schema(&self) -> &SchemaRef {
@@ -45,7 +32,7 @@ impl Sink {
     /// The sink's rows out of `input`; an error if an expression fails on any of them.
     pub(super) fn rows(&self, input: &SinkRows) -> Result<SinkRows> {
         let mut rows = input.clone();
-        for filter in &self.filters {
+        for filter in &self.exprs.filters {
             let count = rows.batch.num_rows();
             let passes = filter.evaluate(&rows.batch)?.into_array(count)?;
             let passes = without_nulls(passes.as_boolean());
@@ -64,9 +51,10 @@ impl Sink {
             });
         }
         let count = batch.num_rows();
-        let project =
-            |expr: &Evaluable| -> Result<ArrayRef> { expr.evaluate(&batch)?.into_array(count) };
-        let columns = self.projection.iter().map(project).collect::<Result<_>>()?;
+        let project = |expr: &Arc<dyn PhysicalExpr>| -> Result<ArrayRef> {
+            expr.evaluate(&batch)?.into_array(count)
+        };
+        let columns = self.exprs.projection.iter().map(project).collect::<Result<_>>()?;
         let options = RecordBatchOptions::new().with_row_count(Some(count));
         let schema = Arc::clone(&self.schema);
         let batch = RecordBatch::try_new_with_options(schema, columns, &options)?;

@@ -107,9 +107,9 @@ pub(super) fn call(name: &str, args: Vec<Typed>, span: Span) -> Result<Typed> {
     match (name, count, args.next(), args.next(), args.next()) {
         ("UPPER", 1, Some(text), ..) => text_to_text(&text, "UPPER", expr_fn::upper),
         ("LOWER", 1, Some(text), ..) => text_to_text(&text, "LOWER", expr_fn::lower),
-        ("TRIM", 1, Some(text), ..) => trim(&text, None),
-        ("LTRIM", 1, Some(text), ..) => trim(&text, Some(TrimWhereField::Leading)),
-        ("RTRIM", 1, Some(text), ..) => trim(&text, Some(TrimWhereField::Trailing)),
+        ("TRIM", 1, Some(text), ..) => trim(&text, None, None),
+        ("LTRIM", 1, Some(text), ..) => trim(&text, Some(TrimWhereField::Leading), None),
+        ("RTRIM", 1, Some(text), ..) => trim(&text, Some(TrimWhereField::Trailing), None),
         ("CHAR_LENGTH" | "CHARACTER_LENGTH", 1, Some(text), ..) => {
             text.is(ColumnType::String, name)?;
             let expr = expr_fn::character_length(text.expr.clone());
@@ -157,12 +157,30 @@ fn text_to_text(text: &Typed, what: &str, function: impl FnOnce(Expr) -> Expr) -
     Ok(Typed::strict(expr, ColumnType::String, text.span, &[text]))
 }
 
-/// `TRIM([BOTH | LEADING | TRAILING FROM] text)`: spaces only.
-pub(super) fn trim(text: &Typed, edge: Option<TrimWhereField>) -> Result<Typed> {
-    text_to_text(text, "TRIM", |text| match edge {
-        None | Some(TrimWhereField::Both) => expr_fn::trim(vec![text]),
-        Some(TrimWhereField::Leading) => expr_fn::ltrim(vec![text]),
-        Some(TrimWhereField::Trailing) => expr_fn::rtrim(vec![text]),
+/// [`text_to_text`] for functions that give a view into their input, a type of its own in Arrow.
+fn text_to_view(text: &Typed, what: &str, function: impl FnOnce(Expr) -> Expr) -> Result<Typed> {
+    text_to_text(text, what, |text| {
+        logical_expr::cast(function(text), ColumnType::String.to_arrow())
+    })
+}
+
+/// `TRIM([[BOTH | LEADING | TRAILING] 'c' FROM] text)`; spaces if no character is named.
+pub(super) fn trim(
+    text: &Typed,
+    edge: Option<TrimWhereField>,
+    what: Option<&Typed>,
+) -> Result<Typed> {
+    let character = what.map_or(Some(" "), compare::text_literal);
+    let Some(character) = character.filter(|text| text.chars().count() == 1) else {
+        return Err(what.unwrap_or(text).error("TRIM takes off one character that is written out"));
+    };
+    text_to_text(text, "TRIM", |text| {
+        let args = vec![text, logical_expr::lit(character)];
+        match edge {
+            None | Some(TrimWhereField::Both) => expr_fn::trim(args),
+            Some(TrimWhereField::Leading) => expr_fn::ltrim(args),
+            Some(TrimWhereField::Trailing) => expr_fn::rtrim(args),
+        }
     })
 }
 
@@ -177,7 +195,7 @@ pub(super) fn substring(
     let start = integer_literal(&from, 1, "SUBSTRING's start")?;
     let length =
         length.map(|length| integer_literal(&length, 0, "SUBSTRING's length")).transpose()?;
-    text_to_text(&text, "SUBSTRING", |text| match length {
+    text_to_view(&text, "SUBSTRING", |text| match length {
         Some(length) => {
             expr_fn::substring(text, logical_expr::lit(start), logical_expr::lit(length))
         }

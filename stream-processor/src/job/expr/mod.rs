@@ -156,8 +156,9 @@ impl Scope<'_> {
                 let count = substring_for.as_deref().map(|count| self.expr(count)).transpose()?;
                 functions::substring(self.expr(expr)?, from, count, span)
             }
-            Sql::Trim { expr, trim_where, trim_what: None, trim_characters: None } => {
-                functions::trim(&self.expr(expr)?, *trim_where)
+            Sql::Trim { expr, trim_where, trim_what, trim_characters: None } => {
+                let what = trim_what.as_deref().map(|what| self.expr(what)).transpose()?;
+                functions::trim(&self.expr(expr)?, *trim_where, what.as_ref())
             }
             Sql::Position { expr, r#in } => functions::position(self.expr(expr)?, self.expr(r#in)?),
             Sql::Extract { field, expr, .. } => functions::extract(field, &self.expr(expr)?, span),

@@ -106,17 +106,15 @@ pub(super) fn negate(typed: Typed) -> Result<Typed> {
         return exact_literal(Exact { unscaled: -unscaled, scale }, typed.span);
     }
     match is_number(&typed, "-")? {
-        // The negative of a float differs from 0 - x for zero; a sign flip cannot fail.
-        ColumnType::Double | ColumnType::Float => {
+        // Wraps, as Flink's does; DataFusion's own negation fails on the smallest integer.
+        ColumnType::Int | ColumnType::Long => {
+            let zero = exact_literal(Exact { unscaled: 0, scale: 0 }, typed.span)?;
+            arithmetic(zero, &BinaryOperator::Minus, typed)
+        }
+        _ => {
             let expr = Expr::Negative(Box::new(typed.expr.clone()));
             Ok(Typed { expr, ..typed })
         }
-        // Wraps, as Flink's does; DataFusion's own negation fails on the smallest integer.
-        _ => arithmetic(
-            exact_literal(Exact { unscaled: 0, scale: 0 }, typed.span)?,
-            &BinaryOperator::Minus,
-            typed,
-        ),
     }
 }
 
