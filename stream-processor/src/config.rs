@@ -15,14 +15,17 @@ use lakehouse::ids::PartitionId;
 use lakehouse::storage::{S3Settings, Secret};
 
 use crate::decode::{DecodeOptions, Validate};
+use crate::job::SourceTable;
 use crate::kafka::ConsumerSettings;
 use crate::pipeline::Limits;
 
 /// Longest time a stop may take before the process ends without its last commit; the next one re-reads.
-pub const STOP_MAX: Duration = Duration::from_secs(8);
+pub const STOP_MAX: Duration = Duration::from_secs(6);
 /// Longest time between two polls before the broker takes the partitions away. The poll loop never
 /// waits for a commit, so this only has to cover a rebalance that reads the tables.
 const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+/// The consumer group when none is named.
+const GROUP: &str = "streamforge";
 /// Rows in one commit of one table.
 const ROWS_MAX: u64 = 1_000_000;
 /// The share of the memory budget that one table's open files may take; as much again may be in flight.
@@ -70,9 +73,9 @@ pub struct RunArgs {
     /// Kafka brokers, host:port[,host:port…]; the job file's when absent
     #[arg(long, env = "KAFKA_BROKERS")]
     pub brokers: Option<String>,
-    /// Consumer group; processes of one group share the topic
-    #[arg(long, env = "KAFKA_GROUP", default_value = "streamforge")]
-    pub group: String,
+    /// Consumer group; processes of one group share the topic. The job file's, or `streamforge`, when absent
+    #[arg(long, env = "KAFKA_GROUP")]
+    pub group: Option<String>,
     /// A name of this process that stays the same over restarts, so that a restart moves no partition
     #[arg(long, env = "KAFKA_INSTANCE_ID")]
     pub instance_id: Option<String>,
@@ -262,13 +265,14 @@ pub struct Config {
 }
 
 impl Config {
-    /// Checks what was typed. `job_brokers` are those of the job file.
+    /// Checks what was typed; `source` is the job file's, whose own settings come last.
     ///
     /// # Errors
     ///
     /// What is wrong, and the setting to change.
-    pub fn check(args: &RunArgs, job_brokers: Option<&str>) -> Result<Self> {
-        let brokers = args.brokers.as_deref().or(job_brokers);
+    pub fn check(args: &RunArgs, source: &SourceTable) -> Result<Self> {
+        let brokers = args.brokers.as_deref().or(source.brokers.as_deref());
+        let group = args.group.as_deref().or(source.group.as_deref()).unwrap_or(GROUP);
         let brokers = brokers
             .context("no brokers: set KAFKA_BROKERS or the job's 'properties.bootstrap.servers'")?;
         ensure!(
@@ -287,7 +291,7 @@ impl Config {
         Ok(Self {
             lakehouse: args.lakehouse.settings()?,
             consumer: ConsumerSettings {
-                group: args.assign.is_none().then(|| args.group.clone()),
+                group: args.assign.is_none().then(|| group.to_owned()),
                 instance_id: args.instance_id.clone(),
                 extra: properties(&args.kafka_properties)?,
                 max_poll_interval: MAX_POLL_INTERVAL,
@@ -432,7 +436,8 @@ mod tests {
             "--kafka-properties", "sasl.password=canary-password",
         ];
         let cli = Cli::try_parse_from(typed).unwrap();
-        let config = Config::check(&cli.run, Some("localhost:9092")).unwrap();
+        let job = crate::job::Job::parse(include_str!("../sql-jobs/transform_pipeline.sql")).unwrap();
+        let config = Config::check(&cli.run, &job.source).unwrap();
         let shown = format!("{config:?}");
         assert!(!shown.contains("canary-secret") && !shown.contains("canary-password"), "{shown}");
     }

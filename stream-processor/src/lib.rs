@@ -24,5 +24,6 @@ pub mod telemetry;
 
 mod run;
 mod shell;
+mod start;
 
 pub use run::run;

@@ -38,7 +38,7 @@ fn main() -> ExitCode {
 
 fn load(args: &RunArgs) -> Result<(Job, Config)> {
     let job = load_job(args)?;
-    let config = Config::check(args, job.source.brokers.as_deref())?;
+    let config = Config::check(args, &job.source)?;
     Ok((job, config))
 }
 
@@ -68,6 +68,7 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(EX_USAGE)
 }
 
+#[allow(clippy::disallowed_methods, reason = "the process began now")]
 fn process(job: Job, config: Config, status_address: &str) -> Result<()> {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {

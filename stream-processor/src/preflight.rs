@@ -16,6 +16,9 @@ use crate::transform::Transform;
 /// Records looked at, at most.
 pub const SAMPLE_MAX: usize = 1_000;
 
+/// A job is only refused on a sample at least this large: a handful of broken records proves nothing.
+pub const REFUSAL_MIN: usize = 20;
+
 /// What the sample says of the job.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Verdict {
@@ -37,12 +40,13 @@ pub fn examine(job: &Job, sample: &[Vec<u8>]) -> Verdict {
     let objects: Vec<Map<String, Value>> =
         sample.iter().filter_map(|payload| serde_json::from_slice(payload).ok()).collect();
     if objects.is_empty() {
-        return Verdict::Refuse(format!("none of {} sampled records is a JSON object", sample.len()));
+        let why = format!("none of {} sampled records is a JSON object", sample.len());
+        return against(why, sample.len());
     }
     let columns = job.source.columns.iter().filter(|column| column.origin == Origin::Json);
     for column in columns {
-        if let Some(complaint) = complaint(column, &objects) {
-            return Verdict::Refuse(complaint);
+        if let Some((complaint, evidence)) = complaint(column, &objects) {
+            return against(complaint, evidence);
         }
     }
     match silent_sinks(job, sample) {
@@ -54,26 +58,33 @@ pub fn examine(job: &Job, sample: &[Vec<u8>]) -> Verdict {
     }
 }
 
-fn complaint(column: &SourceColumn, objects: &[Map<String, Value>]) -> Option<String> {
+fn against(why: String, evidence: usize) -> Verdict {
+    if evidence >= REFUSAL_MIN { Verdict::Refuse(why) } else { Verdict::Warn(why) }
+}
+
+/// What is wrong with a column throughout, and how many records say so.
+fn complaint(column: &SourceColumn, objects: &[Map<String, Value>]) -> Option<(String, usize)> {
     let name = &column.name;
     let sampled = objects.len();
     let present: Vec<&Value> = objects.iter().filter_map(|object| object.get(name)).collect();
     if present.is_empty() {
         let seen: BTreeSet<&str> = objects.iter().flat_map(Map::keys).map(String::as_str).take(64).collect();
         let seen: Vec<&str> = seen.into_iter().collect();
-        return Some(format!(
+        let why = format!(
             "column `{name}`: none of {sampled} sampled records has that field; they have {}",
             seen.join(", ")
-        ));
+        );
+        return Some((why, sampled));
     }
     let values: Vec<&Value> = present.into_iter().filter(|value| !value.is_null()).collect();
     let wrong = values.first().filter(|_| !values.iter().any(|v| fits(column.column_type, v)))?;
-    Some(format!(
+    let why = format!(
         "column `{name}` is declared {}, but all {} sampled values are of another type, such as {}",
         column.column_type,
         values.len(),
         kind(wrong)
-    ))
+    );
+    Some((why, values.len()))
 }
 
 fn fits(column_type: ColumnType, value: &Value) -> bool {
@@ -151,7 +162,8 @@ mod tests {
 
     #[track_caller]
     fn check_refused(sample: &[&str], words: &[&str]) {
-        let Verdict::Refuse(why) = judge(sample) else { panic!("accepted: {sample:?}") };
+        let many = sample.repeat(REFUSAL_MIN);
+        let Verdict::Refuse(why) = judge(&many) else { panic!("accepted: {sample:?}") };
         for word in words {
             assert!(why.contains(word), "no `{word}` in: {why}");
         }
@@ -176,6 +188,12 @@ mod tests {
     fn a_column_of_another_type_throughout_is_refused() {
         let row = r#"{"id":"a","kind":"sale","price":"1.5"}"#;
         check_refused(&[row, row], &["`price`", "decimal(10, 2)", "a string"]);
+    }
+
+    #[test]
+    fn a_few_broken_records_are_no_evidence() {
+        let few = judge(&["not json", "<xml/>"]);
+        assert!(matches!(few, Verdict::Warn(_)), "{few:?}");
     }
 
     #[test]

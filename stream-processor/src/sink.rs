@@ -5,19 +5,21 @@
 
 use std::time::Duration;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, bail};
 use lakehouse::Kind;
 use lakehouse::avro::{Codec, DayWriter};
 use lakehouse::commit::{CommitOutcome, CommitReport, CommitRequest, Lakehouse, SinkTable};
 use lakehouse::datafile::EncodedFile;
+use lakehouse::ids::PartitionId;
 use lakehouse::position::Source;
 use lakehouse::spec::TableSpec;
 use tracing::{debug, warn};
 use uuid::Uuid;
 
-
 use crate::pipeline::{Blueprint, Starts};
 
+/// The table property that holds the position.
+const POSITION: &str = "streamforge.position";
 /// How long one commit tries before it says so and tries again.
 const ATTEMPTS_FOR: Duration = Duration::from_secs(30);
 const RETRY_MIN: Duration = Duration::from_millis(100);
@@ -29,6 +31,16 @@ pub struct Sink {
     name: String,
     table: SinkTable,
     codec: Codec,
+}
+
+/// Whether the table that `spec` names has a position already: it was committed to before.
+///
+/// # Errors
+///
+/// The catalog can't be reached.
+pub async fn is_started(lakehouse: &Lakehouse, spec: &TableSpec) -> lakehouse::Result<bool> {
+    let table = lakehouse.table(&spec.namespace, &spec.name).await?;
+    Ok(table.is_some_and(|table| table.properties().contains_key(POSITION)))
 }
 
 /// What became of a sealed batch.
@@ -84,12 +96,26 @@ impl Sink {
         Ok(known.into_iter().filter(|(p, _)| partitions.contains_key(p)).collect())
     }
 
+    /// Where the table stands in each of `partitions`, all of which it must know.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::starts`]; also where a partition is missing.
+    pub async fn known(&self, source: &Source, partitions: &Starts) -> Result<Starts> {
+        let found = self.position(source).await?;
+        let at = |p: &PartitionId| match found.get(p) {
+            Some(offset) => Ok((*p, *offset)),
+            None => bail!("{} has lost its position in partition {p}; nothing more was committed", self.name),
+        };
+        partitions.keys().map(at).collect()
+    }
+
     /// Where the table stands, in every partition it knows.
     ///
     /// # Errors
     ///
     /// As [`Sink::starts`].
-    pub async fn position(&self, source: &Source) -> Result<Starts> {
+    async fn position(&self, source: &Source) -> Result<Starts> {
         let position = self.table.position(source).await.with_context(|| self.name.clone())?;
         Ok(in_topic(&position, source))
     }

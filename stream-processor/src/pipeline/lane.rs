@@ -39,6 +39,12 @@ pub struct Blueprint {
 }
 
 #[derive(Debug)]
+struct InFlight {
+    ranges: Ranges,
+    bytes: usize,
+}
+
+#[derive(Debug)]
 pub(super) struct Lane {
     index: usize,
     /// The table's position when it was last read; what lies below is in the table.
@@ -49,7 +55,7 @@ pub(super) struct Lane {
     counts: Counts,
     since: Option<Timestamp>,
     bytes: usize,
-    in_flight: Option<usize>,
+    in_flight: Option<InFlight>,
 }
 
 impl Lane {
@@ -99,11 +105,21 @@ impl Lane {
 
     /// Encoded bytes that this lane keeps in memory.
     pub(super) fn bytes(&self) -> usize {
-        self.bytes + self.in_flight.unwrap_or(0)
+        self.bytes + self.in_flight.as_ref().map_or(0, |flying| flying.bytes)
     }
 
     pub(super) fn is_empty(&self) -> bool {
         self.ranges.is_empty()
+    }
+
+    pub(super) fn has_open(&self, partition: PartitionId) -> bool {
+        self.ranges.get(partition).is_some()
+    }
+
+    /// Whether records of `partition` are open or in flight.
+    pub(super) fn is_busy_with(&self, partition: PartitionId) -> bool {
+        let flying = self.in_flight.as_ref().and_then(|flying| flying.ranges.get(partition));
+        self.has_open(partition) || flying.is_some()
     }
 
     pub(super) fn is_settled(&self) -> bool {
@@ -133,11 +149,13 @@ impl Lane {
         if !(flush || old || self.is_big(limits)) {
             return None;
         }
-        self.in_flight = Some(std::mem::take(&mut self.bytes));
+        let ranges = std::mem::take(&mut self.ranges);
+        let bytes = std::mem::take(&mut self.bytes);
+        self.in_flight = Some(InFlight { ranges: ranges.clone(), bytes });
         self.since = None;
         Some(Blueprint {
             lane: self.index,
-            ranges: std::mem::take(&mut self.ranges),
+            ranges,
             counts: std::mem::take(&mut self.counts),
         })
     }

@@ -131,7 +131,8 @@ pub struct Pipeline {
     phase: Phase,
     next: Starts,
     lanes: Vec<Lane>,
-    releasing: Option<Vec<PartitionId>>,
+    /// Partitions that leave, until none of their records is open or in flight.
+    releasing: Vec<PartitionId>,
     stopping: bool,
     holding: bool,
     told_group: Starts,
@@ -146,7 +147,7 @@ impl Pipeline {
             phase: Phase::Running,
             next: Starts::new(),
             lanes: (0..lanes).map(Lane::new).collect(),
-            releasing: None,
+            releasing: Vec::new(),
             stopping: false,
             holding: false,
             told_group: Starts::new(),
@@ -160,7 +161,7 @@ impl Pipeline {
             // Answered alone: nothing may be sealed before the rows are in the files and weighed.
             Event::Chunk(facts) => return vec![self.chunk(&facts, now)],
             Event::Assigned(starts) => self.assigned(&starts, &mut actions),
-            Event::Revoked(partitions) => self.releasing = Some(partitions),
+            Event::Revoked(partitions) => self.releasing.extend(partitions),
             Event::Weighed(bytes) => self.weighed(&bytes),
             Event::Tick => {}
             Event::Committed(lane, position) => self.committed(lane, position, &mut actions),
@@ -182,10 +183,9 @@ impl Pipeline {
         let arriving = smallest(starts);
         // A partition that comes back before its last batch was settled: what is open may overlap.
         let again = arriving.keys().any(|p| self.next.contains_key(p));
-        if again && let Some(leaving) = self.releasing.take() {
-            let gone: Vec<_> = leaving.into_iter().filter(|p| !arriving.contains_key(p)).collect();
-            self.forget(&gone);
-            actions.push(Action::Released);
+        if again && !self.releasing.is_empty() {
+            self.releasing.retain(|p| !arriving.contains_key(p));
+            self.release(actions);
         }
         self.next.extend(arriving);
         for (lane, starts) in self.lanes.iter_mut().zip(starts) {
@@ -196,11 +196,12 @@ impl Pipeline {
         }
     }
 
-    fn forget(&mut self, partitions: &[PartitionId]) {
-        for partition in partitions {
-            self.next.remove(partition);
-            self.lanes.iter_mut().for_each(|lane| lane.forget(*partition));
+    fn release(&mut self, actions: &mut Vec<Action>) {
+        for partition in std::mem::take(&mut self.releasing) {
+            self.next.remove(&partition);
+            self.lanes.iter_mut().for_each(|lane| lane.forget(partition));
         }
+        actions.push(Action::Released);
     }
 
     fn chunk(&mut self, facts: &Facts, now: Timestamp) -> Action {
@@ -296,11 +297,15 @@ impl Pipeline {
 
     /// Whatever the event was: seal what is due, and move on where nothing is in flight any more.
     fn settle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
-        let flush = self.stopping || self.releasing.is_some();
         for lane in &mut self.lanes {
+            let flush = self.stopping || self.releasing.iter().any(|p| lane.has_open(*p));
             if let Some(blueprint) = lane.seal_if_due(&self.limits, flush, now) {
                 actions.push(Action::Seal(blueprint));
             }
+        }
+        let busy = |p: &PartitionId| self.lanes.iter().any(|lane| lane.is_busy_with(*p));
+        if !self.releasing.is_empty() && !self.releasing.iter().any(busy) {
+            self.release(actions);
         }
         if self.lanes.iter().all(Lane::is_settled) {
             self.settled(actions);
@@ -309,10 +314,6 @@ impl Pipeline {
     }
 
     fn settled(&mut self, actions: &mut Vec<Action>) {
-        if let Some(partitions) = self.releasing.take() {
-            self.forget(&partitions);
-            actions.push(Action::Released);
-        }
         if self.stopping && self.phase != Phase::Finished {
             self.phase = Phase::Finished;
             actions.push(Action::Finished);

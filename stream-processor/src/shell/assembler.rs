@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, anyhow};
+use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, never, select, tick};
 use lakehouse::avro::DayWriter;
 use lakehouse::datafile::EncodedFile;
@@ -16,10 +16,10 @@ use tracing::{info, warn};
 
 use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timestamp};
 use crate::sink::{Landed, Sink};
-use crate::status::{JobProgress, TableProgress};
+use crate::status::{JobProgress, SILENCE_MAX, TableProgress};
 
 use super::worker::Rows;
-use super::{Command, Flow};
+use super::{Command, Flow, HungUp};
 
 /// How often age is looked at. A commit is at most this much late.
 const TICK: Duration = Duration::from_millis(20);
@@ -50,7 +50,11 @@ impl Assembler {
             ..TableProgress::default()
         });
         let tables = tables.collect();
-        self.progress.send_modify(|progress| progress.tables = tables);
+        let patience = SILENCE_MAX + limits.heartbeat;
+        self.progress.send_modify(|progress| {
+            progress.tables = tables;
+            progress.patience = patience;
+        });
         let open = self.sinks.iter().map(Sink::writer).collect::<Result<_>>()?;
         let machine = Pipeline::new(self.sinks.len(), limits);
         Assembly { io: self, machine, open, waiting: None, reread: None, holding: false, finished: false }
@@ -77,7 +81,7 @@ impl Assembly {
         while !self.finished {
             let input = if self.holding { &blocked } else { &self.io.input };
             select! {
-                recv(input) -> flow => self.flow(flow.context("the decoding thread is gone")?)?,
+                recv(input) -> flow => self.flow(flow.map_err(|_| HungUp)?)?,
                 recv(self.io.answers.1) -> answer => self.answer(answer?)?,
                 recv(ticks) -> _ => self.step(Event::Tick, None)?,
             }
@@ -189,7 +193,7 @@ impl Assembly {
         let (sinks, source) = (self.io.sinks.clone(), self.io.source.clone());
         let (answers, held) = (self.io.answers.0.clone(), self.machine.reader().clone());
         self.io.runtime.spawn(async move {
-            drop(answers.send(Answer::Positions(positions(&sinks, &source, &held).await)));
+            drop(answers.send(Answer::Positions(known(&sinks, &source, &held).await)));
         });
     }
 
@@ -245,6 +249,15 @@ pub(crate) async fn positions(sinks: &[Sink], source: &Source, held: &Starts) ->
     let mut starts = Vec::with_capacity(sinks.len());
     for sink in sinks {
         starts.push(sink.starts(source, held).await?);
+    }
+    Ok(starts)
+}
+
+/// The position of every sink table in the partitions of `held`, which all of them must know.
+async fn known(sinks: &[Sink], source: &Source, held: &Starts) -> Result<Vec<Starts>> {
+    let mut starts = Vec::with_capacity(sinks.len());
+    for sink in sinks {
+        starts.push(sink.known(source, held).await?);
     }
     Ok(starts)
 }

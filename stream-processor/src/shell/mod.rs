@@ -4,6 +4,8 @@
 //! `assembler` (encode, cut). Commits run beside them on the async runtime. No decision about
 //! exactly-once is made here.
 
+#![allow(clippy::disallowed_methods, reason = "the shell reads the clock, so that nothing else has to")]
+
 pub(crate) mod assembler;
 pub(crate) mod reader;
 pub(crate) mod worker;
@@ -16,6 +18,11 @@ use lakehouse::position::Ranges;
 
 use crate::kafka::Batch;
 use crate::pipeline::{Generation, Starts};
+
+/// The neighbour in the pipe is gone; whatever made it go is the error to tell.
+#[derive(Debug, thiserror::Error)]
+#[error("the next thread in the pipe is gone")]
+pub(crate) struct HungUp;
 
 /// What travels down the pipe, always in this order of events.
 #[derive(Debug)]

@@ -22,7 +22,7 @@ use crate::sink::Sink;
 use crate::status::ReaderProgress;
 
 use super::assembler::positions;
-use super::{Command, Flow, RawChunk};
+use super::{Command, Flow, HungUp, RawChunk};
 
 /// Records in one poll: enough to spread the cost of a poll, few enough to stay in cache.
 const POLL_MAX: usize = 2_000;
@@ -39,10 +39,14 @@ const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
 const IDENTITY_EVERY: Duration = Duration::from_secs(60);
 /// How long such a question may take.
 const ASK_MAX: Duration = Duration::from_secs(10);
-/// A partition with records to read whose position stands still for this long is stuck.
-const STALL_MAX: Duration = Duration::from_secs(60);
+/// A partition with records to read whose position stands still for this long is fetched anew.
+const STALL_NUDGE: Duration = Duration::from_secs(30);
+/// After this long it is given up. An open transaction holds readers back too, as long as it is open.
+const STALL_MAX: Duration = Duration::from_secs(900);
 /// How long closing may take.
-const CLOSE_MAX: Duration = Duration::from_secs(3);
+const CLOSE_MAX: Duration = Duration::from_secs(2);
+/// A stop follows this soon when the pipe was taken down on purpose.
+const STOP_FOLLOWS: Duration = Duration::from_secs(1);
 
 pub(crate) struct Reader {
     pub(crate) consumer: Consumer,
@@ -132,9 +136,17 @@ impl Reader {
             asked: Instant::now(),
             identified: Instant::now(),
             moved: BTreeMap::new(),
+            nudged: Instant::now(),
         }
         .run()
     }
+}
+
+/// What the way ahead looks like.
+enum Pipe {
+    Open,
+    Full,
+    Gone,
 }
 
 struct Reading {
@@ -151,6 +163,7 @@ struct Reading {
     identified: Instant,
     /// When each partition's position last moved, or had no reason to.
     moved: BTreeMap<PartitionId, Instant>,
+    nudged: Instant,
 }
 
 impl Reading {
@@ -166,32 +179,47 @@ impl Reading {
             while let Ok(batch) = self.io.spent.try_recv() {
                 drop(batch);
             }
-            if !self.push_backlog()? {
-                continue;
+            match self.push_backlog()? {
+                Pipe::Open => {
+                    self.poll()?;
+                    self.look_after()?;
+                }
+                Pipe::Full => {}
+                Pipe::Gone => return Ok(self.io.consumer.close(CLOSE_MAX)?),
             }
-            self.poll()?;
-            self.look_after()?;
         }
     }
 
-    /// Hands on what waits. Answers whether a poll is in order.
-    fn push_backlog(&mut self) -> Result<bool> {
+    /// The pipe is taken down from its end: a stop follows, or else something broke there.
+    fn hung_up(&self) -> Result<Pipe> {
+        loop {
+            match self.io.commands.recv_timeout(STOP_FOLLOWS) {
+                Ok(Command::Stop) => return Ok(Pipe::Gone),
+                Ok(_) => {}
+                Err(_) => return Err(HungUp.into()),
+            }
+        }
+    }
+
+    /// Hands on what waits.
+    fn push_backlog(&mut self) -> Result<Pipe> {
         while let Some(flow) = self.backlog.pop_front() {
             match self.io.output.send_timeout(flow, POLL_WAIT) {
                 Ok(()) => self.blocked = None,
-                Err(SendTimeoutError::Disconnected(_)) => bail!("the decoding thread is gone"),
+                Err(SendTimeoutError::Disconnected(_)) => return self.hung_up(),
                 Err(SendTimeoutError::Timeout(flow)) => {
                     self.backlog.push_front(flow);
                     let since = *self.blocked.get_or_insert_with(Instant::now);
                     if since.elapsed() >= PAUSE_AFTER {
                         self.pause(true)?;
                     }
-                    return Ok(self.paused);
+                    // While paused, a poll brings no record; it keeps the membership alive.
+                    return Ok(if self.paused { Pipe::Open } else { Pipe::Full });
                 }
             }
         }
         self.pause(false)?;
-        Ok(true)
+        Ok(Pipe::Open)
     }
 
     fn pause(&mut self, pause: bool) -> Result<()> {
@@ -281,6 +309,10 @@ impl Reading {
             Change::Assigned(tables) => {
                 self.identify()?;
                 self.stand_at(&tables);
+                if self.paused {
+                    let news: Vec<PartitionId> = smallest(&tables).into_keys().collect();
+                    self.io.consumer.pause(&news)?;
+                }
                 self.backlog.push_back(Flow::Assigned(tables));
                 Ok(())
             }
@@ -343,14 +375,26 @@ impl Reading {
     fn watch_for_stalls(&mut self) -> Result<()> {
         let now = Instant::now();
         let high = self.io.progress.borrow().high.clone();
+        let waits = self.paused || !self.backlog.is_empty();
+        let mut stuck = Starts::new();
         for (partition, at) in &self.held {
             let behind = high.get(partition).is_some_and(|high| high > at);
             let since = self.moved.entry(*partition).or_insert(now);
-            if !behind || self.paused || !self.backlog.is_empty() {
+            if !behind || waits {
                 *since = now;
             } else if since.elapsed() >= STALL_MAX {
-                bail!("partition {partition} has records after offset {at}, but none came for {}s", STALL_MAX.as_secs());
+                bail!(
+                    "partition {partition} has records after offset {at}, but none came for {}s",
+                    STALL_MAX.as_secs()
+                );
+            } else if since.elapsed() >= STALL_NUDGE && self.nudged.elapsed() >= STALL_NUDGE {
+                stuck.insert(*partition, *at);
             }
+        }
+        if !stuck.is_empty() {
+            warn!(?stuck, "records are there, but none comes: fetching anew");
+            self.nudged = now;
+            self.io.consumer.seek(&stuck);
         }
         Ok(())
     }

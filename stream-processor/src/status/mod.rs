@@ -32,6 +32,9 @@ pub struct JobProgress {
     pub rejected: BTreeMap<&'static str, u64>,
     /// How often another writer made us drop what was open.
     pub fenced: u64,
+    /// How long a table with records to read may go without a commit.
+    #[serde(skip)]
+    pub patience: Duration,
     /// One for each sink table, in the order of the job; rejects last.
     pub tables: Vec<TableProgress>,
 }
@@ -84,16 +87,18 @@ pub fn channel() -> (Reporters, Status) {
     (Reporters { reader, job }, Status { reader: reader_seen, job: job_seen })
 }
 
-/// A table whose position stands still for longer than this, with records to read, is not healthy.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+/// A table that has records to read and was not committed for this long, beyond its own interval, is
+/// not healthy.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
 
 /// Whether the job does its work: every table is at the end of the topic, or was committed lately.
 pub fn is_ready(reader: &ReaderProgress, job: &JobProgress, now: Timestamp) -> bool {
+    let ends_are_known = reader.position.keys().all(|p| reader.high.contains_key(p));
     let fine = |table: &TableProgress| {
-        let lately = |at: Timestamp| now.saturating_sub(at) < SILENCE_MAX;
+        let lately = |at: Timestamp| now.saturating_sub(at) < job.patience;
         lag(&reader.high, &table.position) == 0 || table.last_commit.is_some_and(lately)
     };
-    !job.tables.is_empty() && job.tables.iter().all(fine)
+    ends_are_known && !job.tables.is_empty() && job.tables.iter().all(fine)
 }
 
 /// Records between a table's position and the broker's end, summed over the partitions held.
