@@ -432,11 +432,17 @@ mod tests {
     #[test]
     fn secrets_are_in_no_debug_output() {
         let typed = [
-            "stream-processor", "--s3-access-key", "canary-key", "--s3-secret-key", "canary-secret",
-            "--kafka-properties", "sasl.password=canary-password",
+            "stream-processor",
+            "--s3-access-key",
+            "canary-key",
+            "--s3-secret-key",
+            "canary-secret",
+            "--kafka-properties",
+            "sasl.password=canary-password",
         ];
         let cli = Cli::try_parse_from(typed).unwrap();
-        let job = crate::job::Job::parse(include_str!("../sql-jobs/transform_pipeline.sql")).unwrap();
+        let job =
+            crate::job::Job::parse(include_str!("../sql-jobs/transform_pipeline.sql")).unwrap();
         let config = Config::check(&cli.run, &job.source).unwrap();
         let shown = format!("{config:?}");
         assert!(!shown.contains("canary-secret") && !shown.contains("canary-password"), "{shown}");

@@ -70,7 +70,8 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
 
 #[allow(clippy::disallowed_methods, reason = "the process began now")]
 fn process(job: Job, config: Config, status_address: &str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime =
+        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
         info!(?config, "starting");
         let shutdown = stop_on_signal()?;

@@ -68,7 +68,8 @@ fn complaint(column: &SourceColumn, objects: &[Map<String, Value>]) -> Option<(S
     let sampled = objects.len();
     let present: Vec<&Value> = objects.iter().filter_map(|object| object.get(name)).collect();
     if present.is_empty() {
-        let seen: BTreeSet<&str> = objects.iter().flat_map(Map::keys).map(String::as_str).take(64).collect();
+        let seen: BTreeSet<&str> =
+            objects.iter().flat_map(Map::keys).map(String::as_str).take(64).collect();
         let seen: Vec<&str> = seen.into_iter().collect();
         let why = format!(
             "column `{name}`: none of {sampled} sampled records has that field; they have {}",

@@ -1,6 +1,9 @@
 //! Wires the threads and the async side together, and takes them down again.
 
-#![allow(clippy::disallowed_methods, reason = "the shell reads the clock, so that nothing else has to")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the shell reads the clock, so that nothing else has to"
+)]
 
 use std::time::Instant;
 

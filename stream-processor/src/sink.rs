@@ -105,7 +105,10 @@ impl Sink {
         let found = self.position(source).await?;
         let at = |p: &PartitionId| match found.get(p) {
             Some(offset) => Ok((*p, *offset)),
-            None => bail!("{} has lost its position in partition {p}; nothing more was committed", self.name),
+            None => bail!(
+                "{} has lost its position in partition {p}; nothing more was committed",
+                self.name
+            ),
         };
         partitions.keys().map(at).collect()
     }
@@ -189,7 +192,11 @@ where
         match attempt().await {
             Ok(done) => return Ok(done),
             Err(err) if matches!(err.kind(), Kind::Retry | Kind::Conflict) => {
-                warn!(table, err = format!("{:#}", anyhow::Error::new(err)), "not committed yet: trying again");
+                warn!(
+                    table,
+                    err = format!("{:#}", anyhow::Error::new(err)),
+                    "not committed yet: trying again"
+                );
             }
             Err(err) => return Err(err).with_context(|| table.to_owned()),
         }

@@ -57,8 +57,10 @@ pub(crate) async fn prepare(job: &Job, config: &Config) -> Result<Prepared> {
     }
     let sinks = open_sinks(&lakehouse, job, config).await?;
     let Seen { identity, low, high, first } = seen;
-    let source =
-        Source { cluster: ClusterId::new(identity.cluster), topic: TopicId::new(identity.topic_id) };
+    let source = Source {
+        cluster: ClusterId::new(identity.cluster),
+        topic: TopicId::new(identity.topic_id),
+    };
     let tables = positions(&sinks, &source, &first).await?;
     for (sink, starts) in sinks.iter().zip(&tables) {
         within(sink.name(), starts, &low, &high)?;
@@ -75,7 +77,10 @@ fn assigned(wanted: Option<&Assign>, there: &[PartitionId]) -> Result<Option<Vec
         Some(Assign::Some(some)) => some,
     };
     let missing: Vec<_> = some.iter().filter(|partition| !there.contains(partition)).collect();
-    ensure!(missing.is_empty(), "KAFKA_ASSIGN names partitions {missing:?}; the topic has {there:?}");
+    ensure!(
+        missing.is_empty(),
+        "KAFKA_ASSIGN names partitions {missing:?}; the topic has {there:?}"
+    );
     Ok(Some(some.clone()))
 }
 
@@ -184,7 +189,8 @@ fn is_passing(err: &anyhow::Error) -> bool {
 
 /// Refuses a job that the topic's records can't match.
 async fn check_job(job: &Job, settings: &ConsumerSettings, seen: &Seen) -> Result<()> {
-    let left = |(p, at): (&PartitionId, &Offset)| seen.high.get(p).map_or(0, |high| high.get() - at.get());
+    let left =
+        |(p, at): (&PartitionId, &Offset)| seen.high.get(p).map_or(0, |high| high.get() - at.get());
     let there: i64 = seen.first.iter().map(left).sum();
     let wanted = usize::try_from(there).unwrap_or(0).min(preflight::SAMPLE_MAX);
     let starts = seen.first.clone();
@@ -234,4 +240,3 @@ fn reader_without_group() -> impl Rebalance {
     }
     NoGroup
 }
-

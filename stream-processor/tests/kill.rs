@@ -4,7 +4,11 @@
 //! own, over a SQLite catalog and files. What the tables hold in the end is compared with what the
 //! emitter had acknowledged, by the verifier that shares no code with the engine.
 
-#![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "a test may panic and read the clock")]
+#![allow(
+    clippy::unwrap_used,
+    clippy::disallowed_methods,
+    reason = "a test may panic and read the clock"
+)]
 
 use std::collections::BTreeMap;
 use std::fs::File;
@@ -121,7 +125,9 @@ impl Rig {
     async fn position(&self, lake: &Lakehouse) -> BTreeMap<i32, u64> {
         let mut least: Option<BTreeMap<i32, u64>> = None;
         for (namespace, name) in Tables::of(&self.job).names() {
-            let Some(table) = lake.table(namespace, name).await.unwrap() else { return BTreeMap::new() };
+            let Some(table) = lake.table(namespace, name).await.unwrap() else {
+                return BTreeMap::new();
+            };
             let Some(text) = table.properties().get("streamforge.position").cloned() else {
                 return BTreeMap::new();
             };
@@ -133,9 +139,10 @@ impl Rig {
                 .collect();
             least = Some(match least {
                 None => at,
-                Some(least) => {
-                    least.into_iter().map(|(p, o)| (p, o.min(at.get(&p).copied().unwrap_or(0)))).collect()
-                }
+                Some(least) => least
+                    .into_iter()
+                    .map(|(p, o)| (p, o.min(at.get(&p).copied().unwrap_or(0))))
+                    .collect(),
             });
         }
         least.unwrap_or_default()
@@ -235,7 +242,9 @@ async fn torture(kills: usize, at_once: usize, seed: u64) {
 
     let verdict = rig.prove(&lake, &emitter, &sent).await;
     let (commits, fenced) = (rig.logged("\"committed\""), rig.logged("another writer moved"));
-    println!("{kills} kills of {at_once} at once, {productive} after progress, {commits} commits, {fenced} fenced: {verdict}");
+    println!(
+        "{kills} kills of {at_once} at once, {productive} after progress, {commits} commits, {fenced} fenced: {verdict}"
+    );
     assert!(verdict.is_clean(), "{verdict}");
     assert_eq!(verdict.read, sent.delivered);
     assert!(verdict.rejected > 0 && verdict.written > 0);

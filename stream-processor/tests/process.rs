@@ -35,17 +35,32 @@ fn line(text: &str) -> String {
 #[test]
 fn a_typo_in_a_column_is_told_with_its_place_and_the_likely_name() {
     let place = line("WHERE activity_type");
-    check_job("WHERE activity_type", "WHERE activty_type", &place, &["column", "activty_type", "activity_type"]);
+    check_job(
+        "WHERE activity_type",
+        "WHERE activty_type",
+        &place,
+        &["column", "activty_type", "activity_type"],
+    );
 }
 
 #[test]
 fn an_unsupported_clause_is_told_with_its_place() {
-    check_job("transaction_value > 50", "transaction_value > 50 LIMIT 5", "line ", &["LIMIT", "column"]);
+    check_job(
+        "transaction_value > 50",
+        "transaction_value > 50 LIMIT 5",
+        "line ",
+        &["LIMIT", "column"],
+    );
 }
 
 #[test]
 fn a_comparison_of_unlike_types_is_told_with_its_place() {
-    check_job("transaction_value > 50", "transaction_value > 'fifty'", &line("transaction_value > 50"), &["column"]);
+    check_job(
+        "transaction_value > 50",
+        "transaction_value > 'fifty'",
+        &line("transaction_value > 50"),
+        &["column"],
+    );
 }
 
 #[test]
@@ -79,8 +94,19 @@ fn a_setting_that_cannot_be_is_refused_before_anything_is_touched() {
 fn help_names_every_setting_with_its_environment_name() {
     let said = String::from_utf8(processor(&["--help"]).stdout).unwrap();
     let names = [
-        "KAFKA_BROKERS", "KAFKA_GROUP", "KAFKA_PROPERTIES", "ICEBERG_CATALOG_URI", "ICEBERG_WAREHOUSE", "S3_ENDPOINT",
-        "S3_REGION", "S3_ACCESS_KEY", "S3_SECRET_KEY", "COMMIT_INTERVAL", "MEMORY_BUDGET", "AVRO_CODEC", "PREFLIGHT",
+        "KAFKA_BROKERS",
+        "KAFKA_GROUP",
+        "KAFKA_PROPERTIES",
+        "ICEBERG_CATALOG_URI",
+        "ICEBERG_WAREHOUSE",
+        "S3_ENDPOINT",
+        "S3_REGION",
+        "S3_ACCESS_KEY",
+        "S3_SECRET_KEY",
+        "COMMIT_INTERVAL",
+        "MEMORY_BUDGET",
+        "AVRO_CODEC",
+        "PREFLIGHT",
     ];
     for name in names {
         assert!(said.contains(name), "--help says nothing of {name}");

@@ -26,7 +26,10 @@ impl JobText {
         let (name, text) = match path {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
-                (path.display().to_string(), text.with_context(|| format!("job file {}", path.display()))?)
+                (
+                    path.display().to_string(),
+                    text.with_context(|| format!("job file {}", path.display()))?,
+                )
             }
             None => match std::fs::read_to_string(IN_CHECKOUT) {
                 Ok(text) => (IN_CHECKOUT.to_owned(), text),
@@ -51,15 +54,20 @@ impl JobText {
     ///
     /// The text does not say `transaction_value > NUMBER`: the verifier does not know such a job.
     pub fn threshold_cents(&self) -> Result<i128> {
-        let after = self.text.rsplit_once("transaction_value >").map(|(_, after)| after.trim_start());
+        let after =
+            self.text.rsplit_once("transaction_value >").map(|(_, after)| after.trim_start());
         let number = after.and_then(|after| {
             let end = after.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(after.len());
-            let (whole, cents) = after.get(..end)?.split_once('.').unwrap_or((after.get(..end)?, "0"));
+            let (whole, cents) =
+                after.get(..end)?.split_once('.').unwrap_or((after.get(..end)?, "0"));
             let cents: i128 = format!("{cents:0<2}").get(..2)?.parse().ok()?;
             Some(whole.parse::<i128>().ok()? * 100 + cents)
         });
         number.with_context(|| {
-            format!("{} does not filter by `transaction_value > NUMBER`; the verifier knows no other", self.name)
+            format!(
+                "{} does not filter by `transaction_value > NUMBER`; the verifier knows no other",
+                self.name
+            )
         })
     }
 }

@@ -6,10 +6,10 @@ use std::str::FromStr;
 use std::sync::Arc;
 
 use anyhow::{Context, Result, anyhow};
-use chrono::{DateTime, SecondsFormat};
 use arrow::csv::Writer as CsvWriter;
 use arrow::json::LineDelimitedWriter;
 use arrow::record_batch::RecordBatch;
+use chrono::{DateTime, SecondsFormat};
 use clap::{Args, ValueEnum};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakehouse::commit::{AsOf, Lakehouse};
@@ -94,7 +94,11 @@ impl Tables {
     }
 
     /// A session in which each table that exists has its name.
-    pub(crate) async fn session(&self, lake: &Lakehouse, as_of: Option<AsOf>) -> Result<SessionContext> {
+    pub(crate) async fn session(
+        &self,
+        lake: &Lakehouse,
+        as_of: Option<AsOf>,
+    ) -> Result<SessionContext> {
         let config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, &self.namespace);
         let session = SessionContext::new_with_config(config);
         for name in &self.names {
@@ -134,7 +138,8 @@ impl Tables {
 
     async fn show_snapshots(&self, lake: &Lakehouse, name: &str) -> Result<()> {
         let table = lake.table(&self.namespace, name).await?;
-        let table = table.with_context(|| format!("there is no table {}.{name}", self.namespace))?;
+        let table =
+            table.with_context(|| format!("there is no table {}.{name}", self.namespace))?;
         for snapshot in table.snapshots() {
             let time = DateTime::from_timestamp_millis(snapshot.time_ms).unwrap_or_default();
             let rows = snapshot.summary.get("total-records").map_or("?", String::as_str);

@@ -69,8 +69,7 @@ fn a_demo_with_every_fault_proves_itself_and_answers_queries() {
     let history = ["query", "--dir", &dir, "--snapshots", "processed_conversions"];
     let history = said(&streamforge(&history));
     let oldest = history.lines().last().unwrap().split_whitespace().next().unwrap().to_owned();
-    let earlier =
-        count(&dir, "SELECT count(*) FROM processed_conversions", &["--as-of", &oldest]);
+    let earlier = count(&dir, "SELECT count(*) FROM processed_conversions", &["--as-of", &oldest]);
     assert!(earlier < written, "{earlier} rows at first, {written} in the end");
 }
 

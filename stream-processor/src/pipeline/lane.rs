@@ -84,7 +84,8 @@ impl Lane {
 
     /// Takes the ranges in unless the table already holds them, and says which it was.
     pub(super) fn take(&mut self, ranges: &Ranges, counts: Counts, now: Timestamp) -> bool {
-        let below = |(p, end): (PartitionId, Offset)| self.floors.get(&p).is_some_and(|f| end <= *f);
+        let below =
+            |(p, end): (PartitionId, Offset)| self.floors.get(&p).is_some_and(|f| end <= *f);
         if !ranges.is_empty() && ranges.iter().all(|(p, range)| below((p, range.end()))) {
             return false;
         }
@@ -153,11 +154,7 @@ impl Lane {
         let bytes = std::mem::take(&mut self.bytes);
         self.in_flight = Some(InFlight { ranges: ranges.clone(), bytes });
         self.since = None;
-        Some(Blueprint {
-            lane: self.index,
-            ranges,
-            counts: std::mem::take(&mut self.counts),
-        })
+        Some(Blueprint { lane: self.index, ranges, counts: std::mem::take(&mut self.counts) })
     }
 
     pub(super) fn drop_open(&mut self) {

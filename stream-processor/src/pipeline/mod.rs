@@ -211,7 +211,8 @@ impl Pipeline {
         if facts.ranges.iter().any(|(p, _)| !self.next.contains_key(&p)) {
             return Action::Discard;
         }
-        let contiguous = |(p, range): (PartitionId, Range)| self.next.get(&p) == Some(&range.start());
+        let contiguous =
+            |(p, range): (PartitionId, Range)| self.next.get(&p) == Some(&range.start());
         if !facts.ranges.iter().all(contiguous) {
             self.phase = Phase::Draining;
             return Action::Discard;
@@ -283,7 +284,11 @@ impl Pipeline {
             return;
         }
         let held = |starts: &Starts| -> Starts {
-            starts.iter().filter(|(p, _)| self.next.contains_key(p)).map(|(p, o)| (*p, *o)).collect()
+            starts
+                .iter()
+                .filter(|(p, _)| self.next.contains_key(p))
+                .map(|(p, o)| (*p, *o))
+                .collect()
         };
         let starts: Vec<Starts> = starts.iter().map(held).collect();
         for (lane, starts) in self.lanes.iter_mut().zip(&starts) {

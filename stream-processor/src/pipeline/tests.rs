@@ -124,7 +124,9 @@ impl Worker {
                     assert_eq!(rows.len() as u64, blueprint.counts.read, "the balance is off");
                     let mut named: Rows = Vec::new();
                     for (p, range) in blueprint.ranges.iter() {
-                        named.extend((range.start().get()..range.end().get()).map(|offset| (p, offset)));
+                        named.extend(
+                            (range.start().get()..range.end().get()).map(|offset| (p, offset)),
+                        );
                     }
                     let mut held = rows.clone();
                     held.sort_unstable();
@@ -273,7 +275,9 @@ impl World {
         }
         match worker.pipe.pop_front() {
             None => {}
-            Some(Queued::Assigned(starts)) => worker.step(Event::Assigned(starts), &Rows::new(), now),
+            Some(Queued::Assigned(starts)) => {
+                worker.step(Event::Assigned(starts), &Rows::new(), now)
+            }
             Some(Queued::Revoked(gone)) => worker.step(Event::Revoked(gone), &Rows::new(), now),
             Some(Queued::Chunk(chunk)) => worker.step(Event::Chunk(chunk.facts), &chunk.rows, now),
         }

@@ -45,10 +45,10 @@ pub(crate) struct Assembler {
 impl Assembler {
     /// Runs until all is committed after a stop, or until an operator must act.
     pub(crate) fn run(self, limits: Limits) -> Result<()> {
-        let tables = self.sinks.iter().map(|sink| TableProgress {
-            name: sink.name().to_owned(),
-            ..TableProgress::default()
-        });
+        let tables = self
+            .sinks
+            .iter()
+            .map(|sink| TableProgress { name: sink.name().to_owned(), ..TableProgress::default() });
         let tables = tables.collect();
         let patience = SILENCE_MAX + limits.heartbeat;
         self.progress.send_modify(|progress| {
@@ -57,8 +57,16 @@ impl Assembler {
         });
         let open = self.sinks.iter().map(Sink::writer).collect::<Result<_>>()?;
         let machine = Pipeline::new(self.sinks.len(), limits);
-        Assembly { io: self, machine, open, waiting: None, reread: None, holding: false, finished: false }
-            .run()
+        Assembly {
+            io: self,
+            machine,
+            open,
+            waiting: None,
+            reread: None,
+            holding: false,
+            finished: false,
+        }
+        .run()
     }
 }
 
@@ -115,7 +123,10 @@ impl Assembly {
                 }
                 Landed::Fenced => {
                     let name = self.io.sinks.get(lane).map_or("?", Sink::name);
-                    warn!(table = name, "another writer moved the table: reading again from its position");
+                    warn!(
+                        table = name,
+                        "another writer moved the table: reading again from its position"
+                    );
                     self.io.progress.send_modify(|progress| progress.fenced += 1);
                     self.step(Event::Fenced(lane), None)
                 }
@@ -150,7 +161,9 @@ impl Assembly {
                 let starts = self.reread.take().unwrap_or_default();
                 drop(self.io.commands.send(Command::Seek(generation, starts)));
             }
-            Action::CommitGroup(starts) => drop(self.io.commands.send(Command::CommitGroup(starts))),
+            Action::CommitGroup(starts) => {
+                drop(self.io.commands.send(Command::CommitGroup(starts)))
+            }
             Action::Hold => self.holding = true,
             Action::Resume => self.holding = false,
             Action::Released => drop(self.waiting.take()),
@@ -235,17 +248,26 @@ impl Assembly {
                 table.first_commit.get_or_insert(now);
             }
             table.last_commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            table.last_snapshot = report.map(|report| report.snapshot.get()).or(table.last_snapshot);
+            table.last_snapshot =
+                report.map(|report| report.snapshot.get()).or(table.last_snapshot);
             info!(
-                table = table.name, rows, took_ms = table.last_commit_ms,
-                snapshot = table.last_snapshot, ?position, "committed"
+                table = table.name,
+                rows,
+                took_ms = table.last_commit_ms,
+                snapshot = table.last_snapshot,
+                ?position,
+                "committed"
             );
         });
     }
 }
 
 /// The position of every sink table in the partitions of `held`; those it lacks are pinned as given.
-pub(crate) async fn positions(sinks: &[Sink], source: &Source, held: &Starts) -> Result<Vec<Starts>> {
+pub(crate) async fn positions(
+    sinks: &[Sink],
+    source: &Source,
+    held: &Starts,
+) -> Result<Vec<Starts>> {
     let mut starts = Vec::with_capacity(sinks.len());
     for sink in sinks {
         starts.push(sink.starts(source, held).await?);

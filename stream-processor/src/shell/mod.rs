@@ -4,7 +4,10 @@
 //! `assembler` (encode, cut). Commits run beside them on the async runtime. No decision about
 //! exactly-once is made here.
 
-#![allow(clippy::disallowed_methods, reason = "the shell reads the clock, so that nothing else has to")]
+#![allow(
+    clippy::disallowed_methods,
+    reason = "the shell reads the clock, so that nothing else has to"
+)]
 
 pub(crate) mod assembler;
 pub(crate) mod reader;

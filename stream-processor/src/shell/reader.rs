@@ -242,12 +242,15 @@ impl Reading {
         let batch = match self.io.consumer.poll(POLL_MAX, POLL_WAIT) {
             Ok(batch) => batch,
             // Damaged bytes are fetched again; if they stay damaged, the stall is noticed.
-            Err(err) if matches!(err.kind(), KafkaErrorKind::Retry | KafkaErrorKind::Corrupt { .. }) => {
+            Err(err)
+                if matches!(err.kind(), KafkaErrorKind::Retry | KafkaErrorKind::Corrupt { .. }) =>
+            {
                 warn!(%err, "kafka");
                 return Ok(());
             }
             Err(err) => {
-                return Err(err).context("the topic can't be read on; nothing after it was committed");
+                return Err(err)
+                    .context("the topic can't be read on; nothing after it was committed");
             }
         };
         while let Ok(change) = self.io.changes.try_recv() {
@@ -305,7 +308,9 @@ impl Reading {
 
     fn change(&mut self, change: Change) -> Result<()> {
         match change {
-            Change::Failed(err) => Err(err.context("a partition was assigned, but its position is not known")),
+            Change::Failed(err) => {
+                Err(err.context("a partition was assigned, but its position is not known"))
+            }
             Change::Assigned(tables) => {
                 self.identify()?;
                 self.stand_at(&tables);
@@ -346,7 +351,9 @@ impl Reading {
         self.backlog.retain(|flow| !matches!(flow, Flow::Chunk(_)));
         let tables: Vec<Starts> = tables
             .iter()
-            .map(|t| t.iter().filter(|(p, _)| self.held.contains_key(p)).map(|(p, o)| (*p, *o)).collect())
+            .map(|t| {
+                t.iter().filter(|(p, _)| self.held.contains_key(p)).map(|(p, o)| (*p, *o)).collect()
+            })
             .collect();
         self.stand_at(&tables);
         self.io.consumer.seek(&smallest(&tables));

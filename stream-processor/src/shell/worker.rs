@@ -65,7 +65,12 @@ impl Worker {
         let mut counts: Vec<Counts> = batches
             .iter()
             .map(|rows| rows.num_rows() as u64)
-            .map(|written| Counts { read, written, filtered: read - written - broken, rejected: broken })
+            .map(|written| Counts {
+                read,
+                written,
+                filtered: read - written - broken,
+                rejected: broken,
+            })
             .collect();
         counts.push(Counts { read, written: broken, filtered: read - broken, rejected: 0 });
         batches.push(rejects_batch(&self.topic, &rejects));

@@ -68,14 +68,29 @@ async fn metrics(State(page): State<Page>) -> String {
     let (reader, job) = (page.status.reader.borrow().clone(), page.status.job.borrow().clone());
     let now = page.started.elapsed();
     let mut text = String::new();
-    metric(&mut text, "streamforge_records_read_total", "counter", "records decoded, re-reads included");
+    metric(
+        &mut text,
+        "streamforge_records_read_total",
+        "counter",
+        "records decoded, re-reads included",
+    );
     line(&mut text, "streamforge_records_read_total", "", job.read as f64);
-    metric(&mut text, "streamforge_records_rejected_total", "counter", "rejected records, by reason");
+    metric(
+        &mut text,
+        "streamforge_records_rejected_total",
+        "counter",
+        "rejected records, by reason",
+    );
     for (reason, count) in &job.rejected {
         let labels = format!("{{reason=\"{reason}\"}}");
         line(&mut text, "streamforge_records_rejected_total", &labels, *count as f64);
     }
-    metric(&mut text, "streamforge_fences_total", "counter", "batches dropped because another writer was first");
+    metric(
+        &mut text,
+        "streamforge_fences_total",
+        "counter",
+        "batches dropped because another writer was first",
+    );
     line(&mut text, "streamforge_fences_total", "", job.fenced as f64);
     let tables = [
         ("streamforge_rows_committed_total", "counter", "rows committed, by table"),

@@ -77,7 +77,7 @@ pub struct DemoArgs {
     /// Share of events overtaken by later ones
     #[arg(long, default_value = "0")]
     pub out_of_order: Fraction,
-    /// Share of records broken in one of nine ways
+    /// Share of records broken in one of ten ways
     #[arg(long, default_value = "0")]
     pub malformed: Fraction,
     /// Run until Ctrl-C, at 500 events a second unless --rate says otherwise, then verify
@@ -102,7 +102,11 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
     show::line(&format!(
         "StreamForge demo: {} → {} → SQL job → Avro → Iceberg, all in this process. \
          The broker keeps its log in memory; on the platform it is Apache Kafka.",
-        if args.continuous { "events until Ctrl-C".to_owned() } else { show::count(args.events, "event") },
+        if args.continuous {
+            "events until Ctrl-C".to_owned()
+        } else {
+            show::count(args.events, "event")
+        },
         topic,
     ));
 
@@ -110,10 +114,13 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
     let processing = CancellationToken::new();
     let config = config(&args, &place, broker.address());
     let lakehouse = config.lakehouse.clone();
-    let job_done = tokio::spawn(stream_processor::run(job.clone(), config, reporters, processing.clone()));
+    let job_done =
+        tokio::spawn(stream_processor::run(job.clone(), config, reporters, processing.clone()));
     if args.continuous {
         let (address, seen) = (args.status_address.clone(), seen.clone());
-        show::line(&format!("status: http://{address}/status.json, metrics: http://{address}/metrics"));
+        show::line(&format!(
+            "status: http://{address}/status.json, metrics: http://{address}/metrics"
+        ));
         tokio::spawn(status::serve(address, seen, started, stop.clone()));
     }
 
@@ -125,7 +132,10 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
         sent = emit(&emitter, pace, |_| {}, &stop) => sent?,
         ended = &mut job_done => { ended??; bail!("the processor ended before the emitter") }
     };
-    ensure!(sent.undelivered() == 0 && sent.misplaced == 0, "the broker did not take every event: {sent:?}");
+    ensure!(
+        sent.undelivered() == 0 && sent.misplaced == 0,
+        "the broker did not take every event: {sent:?}"
+    );
     let ends = ends(&sent);
     tokio::select! {
         reached = caught_up(&seen, &ends) => reached?,
@@ -175,7 +185,9 @@ fn emitter(args: &DemoArgs, broker: &Broker, topic: &str) -> Result<EmitterSetti
         (_, rate) => rate,
     };
     #[allow(clippy::disallowed_methods, reason = "the demo's events happen now")]
-    let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH).context("the clock is before 1970")?;
+    let now = SystemTime::now()
+        .duration_since(SystemTime::UNIX_EPOCH)
+        .context("the clock is before 1970")?;
     let generator = GeneratorSettings {
         event_rate: rate.event_rate(),
         late: args.late,
@@ -200,7 +212,9 @@ fn emitter(args: &DemoArgs, broker: &Broker, topic: &str) -> Result<EmitterSetti
 fn ends(sent: &Summary) -> Starts {
     let end = |count: u64| Offset::new(i64::try_from(count).unwrap_or(i64::MAX));
     (0..sent.partition_count)
-        .map(|p| (PartitionId::new(p), end(sent.partitions.get(&p).map_or(0, |seen| seen.delivered))))
+        .map(|p| {
+            (PartitionId::new(p), end(sent.partitions.get(&p).map_or(0, |seen| seen.delivered)))
+        })
         .collect()
 }
 
@@ -239,6 +253,7 @@ async fn prove(
 
 /// Counts by reason, for people.
 pub(crate) fn reasons(rejected: &BTreeMap<&'static str, u64>) -> String {
-    let parts: Vec<String> = rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
+    let parts: Vec<String> =
+        rejected.iter().map(|(reason, count)| format!("{reason} {count}")).collect();
     parts.join(", ")
 }

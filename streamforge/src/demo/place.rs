@@ -55,7 +55,9 @@ impl Place {
     fn numbered() -> Result<Self> {
         let parent = Path::new(PARENT);
         std::fs::create_dir_all(parent).with_context(|| format!("{PARENT} can't be made"))?;
-        let name = (1_u32..).map(|number| format!("run-{number}")).find(|name| !parent.join(name).exists());
+        let name = (1_u32..)
+            .map(|number| format!("run-{number}"))
+            .find(|name| !parent.join(name).exists());
         let name = name.context("no free folder name")?;
         let dir = parent.join(&name);
         let place = Self::at(&dir, &dir)?;
@@ -63,7 +65,8 @@ impl Place {
         if link.is_symlink() {
             std::fs::remove_file(&link)?;
         }
-        std::os::unix::fs::symlink(&name, &link).context("the link to the newest demo can't be made")?;
+        std::os::unix::fs::symlink(&name, &link)
+            .context("the link to the newest demo can't be made")?;
         Ok(place)
     }
 

@@ -1,5 +1,7 @@
 //! How far the demo is: a bar on a terminal, a line every two seconds elsewhere, a summary at the end.
 
+#![allow(clippy::disallowed_methods, reason = "progress is told now and then")]
+
 use std::io::IsTerminal;
 use std::time::{Duration, Instant};
 
@@ -78,7 +80,8 @@ pub(super) fn summary(seen: &Status, sent: &Summary, started: Instant) {
 
 /// What the emitter was told to do wrong, counted.
 fn faults(sent: &Tally) -> Option<String> {
-    let strange = [(sent.late, "late"), (sent.duplicates, "sent twice"), (sent.out_of_order, "out of order")];
+    let strange =
+        [(sent.late, "late"), (sent.duplicates, "sent twice"), (sent.out_of_order, "out of order")];
     let broken = sent.faults.iter().map(|(fault, count)| (*count, fault.as_str().to_owned()));
     let parts: Vec<String> = strange
         .into_iter()

@@ -36,11 +36,26 @@ pub enum Expected {
 }
 
 /// The JSON fields that must be there and be text.
-const TEXTS: [&str; 6] =
-    ["unique_event_id", "customer_id", "activity_type", "source_url", "session_guid", "client_platform"];
+const TEXTS: [&str; 6] = [
+    "unique_event_id",
+    "customer_id",
+    "activity_type",
+    "source_url",
+    "session_guid",
+    "client_platform",
+];
 const DECLARED: [&str; 11] = [
-    "unique_event_id", "customer_id", "session_guid", "activity_type", "source_url", "client_platform",
-    "event_ts_utc", "customer_latitude", "customer_longitude", "product_id", "transaction_value",
+    "unique_event_id",
+    "customer_id",
+    "session_guid",
+    "activity_type",
+    "source_url",
+    "client_platform",
+    "event_ts_utc",
+    "customer_latitude",
+    "customer_longitude",
+    "product_id",
+    "transaction_value",
 ];
 /// Arrays and objects that may lie inside each other.
 const DEPTH_MAX: usize = 127;
@@ -120,7 +135,9 @@ fn row(fields: &BTreeMap<String, Box<RawValue>>) -> Result<(String, Option<Row>)
     };
     let number = |name: &str| match fields.get(name).map(|raw| raw.get()) {
         None | Some("null") => Ok(None),
-        Some(raw) if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => Ok(Some(raw)),
+        Some(raw) if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            Ok(Some(raw))
+        }
         Some(_) => Err("wrong_type"),
     };
     let mut required = Vec::new();
@@ -141,8 +158,8 @@ fn row(fields: &BTreeMap<String, Box<RawValue>>) -> Result<(String, Option<Row>)
     for (place, text) in texts.iter_mut().zip(required.into_iter().chain([product])) {
         *place = text;
     }
-    let row = cents
-        .map(|revenue_cents| Row { texts, event_ts_us, latitude, longitude, revenue_cents });
+    let row =
+        cents.map(|revenue_cents| Row { texts, event_ts_us, latitude, longitude, revenue_cents });
     Ok((kind, row))
 }
 
@@ -158,7 +175,8 @@ fn cents(text: &str) -> Result<i128, &'static str> {
     let (whole, fraction) = mantissa.split_once('.').unwrap_or((mantissa, ""));
     let digits = format!("{whole}{fraction}");
     // Where the point stands in `digits`, moved two to the right to count cents.
-    let point = i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent).saturating_add(2);
+    let point =
+        i64::try_from(whole.len()).unwrap_or(i64::MAX).saturating_add(exponent).saturating_add(2);
     if digits.bytes().all(|digit| digit == b'0') {
         return Ok(0);
     }
@@ -195,7 +213,9 @@ fn microseconds(text: &str) -> Option<i64> {
         return None;
     }
     let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
-    let before: i64 = (1970..year).map(|y| if y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) { 366 } else { 365 }).sum();
+    let before: i64 = (1970..year)
+        .map(|y| if y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) { 366 } else { 365 })
+        .sum();
     let in_year: i64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
     let days = before + in_year + day - 1;
     Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + millis * 1_000)

@@ -13,9 +13,18 @@ use lakehouse::commit::Lakehouse;
 use super::expect::Row;
 use crate::query::Tables;
 
+/// The tables that the verifier knows.
+const ROWS: &str = "processed_conversions";
+const REJECTS: &str = "rejected_events";
 /// Text columns of `processed_conversions`, in the order of [`Row::texts`].
 const TEXTS: [&str; 7] = [
-    "unique_event_id", "customer_id", "marketing_action", "source_url", "session_guid", "platform", "product_id",
+    "unique_event_id",
+    "customer_id",
+    "marketing_action",
+    "source_url",
+    "session_guid",
+    "platform",
+    "product_id",
 ];
 
 /// A record's place in the topic.
@@ -51,22 +60,24 @@ impl Held {
     pub(super) async fn load(lake: &Lakehouse, tables: &Tables) -> Result<Self> {
         let session = tables.session(lake, None).await?;
         let mut held = Self::default();
-        let mut rows = session.sql("SELECT * FROM processed_conversions").await?.execute_stream().await?;
+        let mut rows =
+            session.sql(&format!("SELECT * FROM {ROWS}")).await?.execute_stream().await?;
         while let Some(batch) = rows.try_next().await? {
             held.add_rows(&batch)?;
         }
-        let mut rejects = session.sql("SELECT * FROM rejected_events").await?.execute_stream().await?;
+        let mut rejects =
+            session.sql(&format!("SELECT * FROM {REJECTS}")).await?.execute_stream().await?;
         while let Some(batch) = rejects.try_next().await? {
             held.add_rejects(&batch)?;
         }
         Ok(held)
     }
 
-    /// Forgets every place that `wanted` refuses.
-    pub(super) fn keep(&mut self, wanted: impl Fn(Place) -> bool) {
-        self.rows.retain(|place, _| wanted(*place));
-        self.rejects.retain(|place, _| wanted(*place));
-        self.doubled.retain(|place| wanted(*place));
+    /// Forgets every row that `wanted` refuses, by table and place.
+    pub(super) fn keep(&mut self, wanted: impl Fn(&str, Place) -> bool) {
+        self.rows.retain(|place, _| wanted(ROWS, *place));
+        self.rejects.retain(|place, _| wanted(REJECTS, *place));
+        self.doubled.retain(|place| wanted(ROWS, *place) || wanted(REJECTS, *place));
     }
 
     /// Places that some table holds more than once, or that both hold.
@@ -126,21 +137,32 @@ fn place(batch: &RecordBatch, index: usize) -> Result<Place> {
 }
 
 fn column<'a>(batch: &'a RecordBatch, name: &str) -> Result<&'a dyn Array> {
-    let column = batch.column_by_name(name).with_context(|| format!("the table has no column {name}"))?;
+    let column =
+        batch.column_by_name(name).with_context(|| format!("the table has no column {name}"))?;
     Ok(column.as_ref())
 }
 
 fn text(batch: &RecordBatch, name: &str, index: usize) -> Result<Option<String>> {
-    let column = column(batch, name)?.as_string_opt::<i32>().with_context(|| format!("{name} is not text"))?;
+    let column = column(batch, name)?
+        .as_string_opt::<i32>()
+        .with_context(|| format!("{name} is not text"))?;
     Ok(column.is_valid(index).then(|| column.value(index).to_owned()))
 }
 
-fn number<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str, index: usize) -> Result<Option<T::Native>> {
+fn number<T: ArrowPrimitiveType>(
+    batch: &RecordBatch,
+    name: &str,
+    index: usize,
+) -> Result<Option<T::Native>> {
     let column = column(batch, name)?.as_primitive_opt::<T>();
     let column = column.with_context(|| format!("{name} is not of type {}", T::DATA_TYPE))?;
     Ok(column.is_valid(index).then(|| column.value(index)))
 }
 
-fn needed<T: ArrowPrimitiveType>(batch: &RecordBatch, name: &str, index: usize) -> Result<T::Native> {
+fn needed<T: ArrowPrimitiveType>(
+    batch: &RecordBatch,
+    name: &str,
+    index: usize,
+) -> Result<T::Native> {
     number::<T>(batch, name, index)?.with_context(|| format!("{name} is null"))
 }

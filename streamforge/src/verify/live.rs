@@ -35,7 +35,13 @@ pub struct VerifyArgs {
     #[arg(long, env = "KAFKA_BROKERS")]
     pub brokers: Option<String>,
     /// More librdkafka settings, key=value[,key=value…]
-    #[arg(long, env = "KAFKA_PROPERTIES", value_name = "LIST", default_value = "", hide_default_value = true)]
+    #[arg(
+        long,
+        env = "KAFKA_PROPERTIES",
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true
+    )]
     pub kafka_properties: String,
     /// The job file
     #[arg(long, env = "JOB_FILE")]
@@ -55,14 +61,14 @@ pub async fn verify_live(args: VerifyArgs) -> Result<()> {
     let job = text.parse()?;
     let tables = Tables::of(&job);
     let lake = Lakehouse::open(&args.lakehouse.settings()?).await?;
-    let ends = position(&lake, &tables).await?;
+    let positions = positions(&lake, &tables).await?;
     let brokers = args.brokers.as_deref().or(job.source.brokers.as_deref());
     let settings = ConsumerSettings {
         extra: properties(&args.kafka_properties)?,
         ..ConsumerSettings::new(brokers.context("no brokers: set KAFKA_BROKERS")?)
     };
     let topic = job.source.topic.clone();
-    let mut reader = tokio::task::block_in_place(|| Reader::open(&settings, &topic, ends))?;
+    let mut reader = tokio::task::block_in_place(|| Reader::open(&settings, &topic, positions))?;
     let truth = Truth { threshold_cents: text.threshold_cents()?, topic: &topic };
     let mut verifier = Verifier::load(&lake, &tables, &truth, Some(&reader.bounds)).await?;
     tokio::task::block_in_place(|| reader.read_into(&mut verifier))?;
@@ -72,17 +78,22 @@ pub async fn verify_live(args: VerifyArgs) -> Result<()> {
     Ok(())
 }
 
-/// Up to where every table is complete.
-async fn position(lake: &Lakehouse, tables: &Tables) -> Result<BTreeMap<PartitionId, Offset>> {
-    let mut positions = Vec::new();
+/// Where each table stands.
+async fn positions(
+    lake: &Lakehouse,
+    tables: &Tables,
+) -> Result<BTreeMap<String, BTreeMap<PartitionId, Offset>>> {
+    let mut positions = BTreeMap::new();
     for (namespace, name) in tables.names() {
         let table = lake.table(namespace, name).await?;
         let table = table.with_context(|| format!("there is no table {namespace}.{name}"))?;
         let text = table.properties().get(POSITION).cloned();
-        let text = text.with_context(|| format!("{namespace}.{name} has no position: nothing was committed yet"))?;
-        positions.push(Position::from_json(&text)?.offsets().clone());
+        let text = text.with_context(|| {
+            format!("{namespace}.{name} has no position: nothing was committed yet")
+        })?;
+        positions.insert(name.to_owned(), Position::from_json(&text)?.offsets().clone());
     }
-    Ok(smallest(&positions))
+    Ok(positions)
 }
 
 struct Reader {
@@ -94,8 +105,10 @@ impl Reader {
     fn open(
         settings: &ConsumerSettings,
         topic: &str,
-        ends: BTreeMap<PartitionId, Offset>,
+        positions: BTreeMap<String, BTreeMap<PartitionId, Offset>>,
     ) -> Result<Self> {
+        // Up to where every table is complete.
+        let ends = smallest(&positions.values().cloned().collect::<Vec<_>>());
         struct NoGroup;
         impl Rebalance for NoGroup {
             fn assigned(&mut self, _: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
@@ -108,14 +121,17 @@ impl Reader {
         for (partition, end) in &ends {
             let low = consumer.watermarks(*partition, ASK_MAX)?.low;
             if low.get() > 0 {
-                show::line(&format!("partition {partition}: records below offset {low} are gone from the topic; their rows are not checked"));
+                show::line(&format!(
+                    "partition {partition}: records below offset {low} are gone from the topic; their rows are not checked"
+                ));
             }
             starts.insert(*partition, low.min(*end));
         }
-        let unread = |(p, end): (&PartitionId, &Offset)| starts.get(p).is_some_and(|start| start < end);
+        let unread =
+            |(p, end): (&PartitionId, &Offset)| starts.get(p).is_some_and(|start| start < end);
         let wanted = starts.iter().filter(|(p, _)| ends.get(p).is_some_and(|end| unread((p, end))));
         consumer.assign(&wanted.map(|(p, o)| (*p, *o)).collect())?;
-        Ok(Self { consumer, bounds: Bounds { starts, ends } })
+        Ok(Self { consumer, bounds: Bounds { starts, ends, positions } })
     }
 
     fn read_into(&mut self, verifier: &mut Verifier<'_>) -> Result<()> {
@@ -127,7 +143,11 @@ impl Reader {
         while !left.is_empty() {
             let batch = match self.consumer.poll(POLL_MAX, POLL_WAIT) {
                 Ok(batch) => batch,
-                Err(err) if err.kind() == KafkaErrorKind::Retry && heard.elapsed() < SILENCE_MAX => continue,
+                Err(err)
+                    if err.kind() == KafkaErrorKind::Retry && heard.elapsed() < SILENCE_MAX =>
+                {
+                    continue;
+                }
                 Err(err) => return Err(err.into()),
             };
             for record in batch.records() {
@@ -147,7 +167,10 @@ impl Reader {
                 show::progress(&format!("{} compared", show::count(verifier.read(), "record")));
             }
             if heard.elapsed() >= SILENCE_MAX {
-                bail!("the broker sent nothing for {}s; still missing: {left:?}", SILENCE_MAX.as_secs());
+                bail!(
+                    "the broker sent nothing for {}s; still missing: {left:?}",
+                    SILENCE_MAX.as_secs()
+                );
             }
         }
         Ok(())

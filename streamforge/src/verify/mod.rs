@@ -86,7 +86,13 @@ impl fmt::Display for Verdict {
         write!(
             f,
             "verified: read={} written={} filtered={} rejected={} lost={} duplicated={} altered={}",
-            self.read, self.written, self.filtered, self.rejected, self.lost, self.duplicated, self.altered
+            self.read,
+            self.written,
+            self.filtered,
+            self.rejected,
+            self.lost,
+            self.duplicated,
+            self.altered
         )?;
         self.findings.iter().try_for_each(|finding| write!(f, "\n  {finding}"))
     }
@@ -97,15 +103,21 @@ impl fmt::Display for Verdict {
 pub struct Bounds {
     /// First offset that can be read again.
     pub starts: BTreeMap<PartitionId, Offset>,
-    /// Where the tables stand.
+    /// Up to where every table is complete.
     pub ends: BTreeMap<PartitionId, Offset>,
+    /// Where each table stands, by name; it must hold nothing from there on.
+    pub positions: BTreeMap<String, BTreeMap<PartitionId, Offset>>,
 }
 
 impl Bounds {
-    fn holds(&self, place: Place) -> bool {
+    /// Whether a row of `table` is to be compared: all but those that are gone from the topic, and those
+    /// that this table has and another is still to reach.
+    fn holds(&self, table: &str, place: Place) -> bool {
         let (partition, offset) = (PartitionId::new(place.partition), Offset::new(place.offset));
-        self.starts.get(&partition).is_none_or(|start| *start <= offset)
-            && self.ends.get(&partition).is_some_and(|end| offset < *end)
+        let above = |ends: &BTreeMap<_, _>| ends.get(&partition).is_none_or(|end| *end <= offset);
+        let gone = self.starts.get(&partition).is_some_and(|start| offset < *start);
+        let ahead = above(&self.ends) && !self.positions.get(table).is_none_or(above);
+        !gone && !ahead
     }
 }
 
@@ -129,7 +141,7 @@ impl<'a> Verifier<'a> {
         bounds: Option<&Bounds>,
     ) -> Result<Self> {
         let mut held = Held::load(lake, tables).await?;
-        held.keep(|place| bounds.is_none_or(|bounds| bounds.holds(place)));
+        held.keep(|table, place| bounds.is_none_or(|bounds| bounds.holds(table, place)));
         let mut verdict = Verdict::default();
         for place in held.doubled() {
             verdict.duplicated += 1;
@@ -192,10 +204,14 @@ fn compare(verdict: &mut Verdict, held: &mut Held, truth: &Truth<'_>, record: &R
             }
         },
         Expected::Rejected(reason) => match &reject {
-            Some(found) if found.is(truth.topic, reason, record.payload.as_deref()) => verdict.rejected += 1,
+            Some(found) if found.is(truth.topic, reason, record.payload.as_deref()) => {
+                verdict.rejected += 1
+            }
             Some(found) => {
                 verdict.altered += 1;
-                verdict.note(|| format!("{place:?} is rejected as {} and must be as {reason}", found.reason));
+                verdict.note(|| {
+                    format!("{place:?} is rejected as {} and must be as {reason}", found.reason)
+                });
             }
             None => {
                 verdict.lost += 1;
@@ -205,7 +221,9 @@ fn compare(verdict: &mut Verdict, held: &mut Held, truth: &Truth<'_>, record: &R
         Expected::Filtered if row.is_none() && reject.is_none() => verdict.filtered += 1,
         Expected::Filtered => {
             verdict.altered += 1;
-            verdict.note(|| format!("{place:?} must be in no table; rejected: {:?}", reject.map(|r| r.reason)));
+            verdict.note(|| {
+                format!("{place:?} must be in no table; rejected: {:?}", reject.map(|r| r.reason))
+            });
         }
     }
 }
