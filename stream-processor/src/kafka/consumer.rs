@@ -271,16 +271,16 @@ impl Consumer {
     }
 }
 
-/// What an error event means. One with a place stops its partition: librdkafka has moved its own
-/// position past the place, and goes on behind it.
+/// What an error event means. One of a partition stops it: librdkafka has moved its own position past the
+/// place, goes on behind it, and may name a place that doesn't exist.
 fn judge(tracker: &mut Tracker, raised: &Raised) -> KafkaError {
-    if raised.offset < 0 || raised.partition.get() < 0 {
+    let held = raised.partition.and_then(|partition| Some((partition, tracker.next(partition)?)));
+    let Some((partition, next)) = held else {
         return KafkaError::new(kind_of(raised.number), raised.reason.clone());
-    }
-    let kind = kind_at(raised.number, raised.partition, Offset::new(raised.offset));
-    let message =
-        format!("partition {}, offset {}: {}", raised.partition, raised.offset, raised.reason);
-    let error = KafkaError::new(kind, message);
-    tracker.fail(raised.partition, error.clone());
+    };
+    let kind = kind_at(raised.number, partition, next);
+    let error =
+        KafkaError::new(kind, format!("partition {partition}, offset {next}: {}", raised.reason));
+    tracker.fail(partition, error.clone());
     error
 }

@@ -18,12 +18,15 @@ pub enum KafkaErrorKind {
         /// The first offset that is missing.
         offset: Offset,
     },
-    /// Bytes at `offset` of `partition` failed their checksum or can't be decompressed. Every poll reads
-    /// them again, so corruption on the wire heals; the same error for minutes is corruption on disk.
+    /// Bytes behind `offset` of `partition` failed their checksum or can't be decompressed. Every poll
+    /// reads them again, so corruption on the wire heals; the same error for minutes is corruption on disk.
+    ///
+    /// librdkafka 2.12.1 may also abort the process on a checksum error (confluent-kafka-python#689: it
+    /// goes on parsing at the wrong place). Nothing was committed then, and a restart reads again.
     Corrupt {
         /// The partition that can't be read on.
         partition: PartitionId,
-        /// The first offset of the damaged bytes.
+        /// The first offset that was not delivered.
         offset: Offset,
     },
     /// The topic, or a partition of it, does not exist.

@@ -34,7 +34,7 @@ pub use settings::{
 /// A handler may wait (the group's session is kept alive by librdkafka's own thread), but no longer than
 /// `max_poll_interval`. It must not pause partitions.
 pub trait Rebalance: Send {
-    /// Partitions arrive: returns where to start each. A partition left out is not read.
+    /// Partitions arrive, at least one: returns where to start each. A partition left out is not read.
     fn assigned(&mut self, partitions: &[PartitionId]) -> BTreeMap<PartitionId, Offset>;
 
     /// Partitions leave. When `lost`, another member may already read them, and a commit of theirs will

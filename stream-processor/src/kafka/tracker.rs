@@ -98,10 +98,16 @@ impl Tracker {
         }
     }
 
-    /// Stops delivery of the partition until its fetcher was sent to the next offset again. Returns
-    /// whether the partition is held at all.
-    pub(super) fn fail(&mut self, partition: PartitionId, error: KafkaError) -> bool {
-        self.find(partition).map(|held| held.flow = Flow::Stopped(Some(error))).is_some()
+    /// The next offset of the partition, if it is held.
+    pub(super) fn next(&mut self, partition: PartitionId) -> Option<Offset> {
+        self.find(partition).map(|held| held.next)
+    }
+
+    /// Stops delivery of the partition until its fetcher was sent to the next offset again.
+    pub(super) fn fail(&mut self, partition: PartitionId, error: KafkaError) {
+        if let Some(held) = self.find(partition) {
+            held.flow = Flow::Stopped(Some(error));
+        }
     }
 
     /// Moves the partition to `next`; nothing is delivered until its fetcher has followed. Returns

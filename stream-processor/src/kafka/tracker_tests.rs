@@ -99,7 +99,8 @@ fn a_fault_stops_its_partition_alone_and_holds_its_position() {
     let mut tracker = tracker(vec![assigned([(0, 0), (1, 0)])]);
     let corrupt = error(KafkaErrorKind::Corrupt { partition: p(0), offset: o(1) });
     check(&mut tracker, [(0, 0, true)]);
-    assert!(tracker.fail(p(0), corrupt.clone()));
+    assert_eq!(tracker.next(p(0)), Some(o(1)));
+    tracker.fail(p(0), corrupt.clone());
     check(&mut tracker, [(0, 5, false), (1, 0, true)]);
     assert_eq!(tracker.fault(), Some(corrupt));
     assert_eq!(tracker.positions(&starts([(0, 6), (1, 1)])), starts([(0, 1), (1, 1)]));
@@ -112,7 +113,8 @@ fn a_fault_stops_its_partition_alone_and_holds_its_position() {
 #[test]
 fn a_fault_of_a_partition_that_left_stops_nothing() {
     let mut tracker = tracker(vec![assigned([(0, 0)]), revoked([0])]);
-    assert!(!tracker.fail(p(0), error(KafkaErrorKind::Retry)));
+    assert_eq!(tracker.next(p(0)), None);
+    tracker.fail(p(0), error(KafkaErrorKind::Retry));
     assert_eq!(tracker.stopped(), BTreeMap::new());
 }
 

@@ -75,9 +75,10 @@ fn bytes_damaged_on_the_wire_are_read_again() {
         left = Some(counter);
         port
     });
-    cluster.fill(0, 0, 5);
-    cluster.fill(0, 5, 5);
-    cluster.fill(0, 10, 5);
+    // One record a batch: behind a large damaged batch librdkafka 2.12.1 parses garbage, and may abort.
+    for offset in 0..15 {
+        cluster.fill(0, offset, 1);
+    }
     let mut consumer = reader(&cluster.brokers(), [(0, 0)]);
     let error = fault(&mut consumer);
     assert!(

@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lakehouse::ids::{Offset, PartitionId};
-use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaError, Rebalance};
+use stream_processor::kafka::{Batch, Consumer, ConsumerSettings, KafkaError, Rebalance};
 
 const TOPIC: &str = "events";
 /// Longer than anything here takes on a busy machine.
@@ -47,6 +47,14 @@ fn reader<const N: usize>(brokers: &str, starts: [(i32, i64); N]) -> Consumer {
         Consumer::new(&ConsumerSettings::new(brokers), TOPIC, Box::new(NoGroup)).unwrap();
     consumer.assign(&offsets(starts)).unwrap();
     consumer
+}
+
+/// The next records, of which there must be some.
+#[track_caller]
+fn some(consumer: &mut Consumer, max: usize) -> Batch {
+    let batch = consumer.poll(max, PATIENCE).unwrap();
+    assert!(!batch.is_empty(), "nothing within {PATIENCE:?}");
+    batch
 }
 
 /// Polls until `enough` of the offsets seen so far, by partition. Passing faults are waited out.

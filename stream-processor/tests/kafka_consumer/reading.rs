@@ -1,6 +1,6 @@
 //! Records, positions, seeks, pauses; no group.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use lakehouse::ids::Offset;
 use rdkafka::ClientConfig;
@@ -10,7 +10,7 @@ use stream_processor::kafka::{
 };
 
 use super::cluster::{Cluster, payload};
-use super::{NoGroup, PATIENCE, TICK, TOPIC, offsets, p, read, read_until, reader};
+use super::{NoGroup, PATIENCE, TICK, TOPIC, offsets, p, read, read_until, reader, some};
 
 fn identity(brokers: &str, topic: &str) -> Result<SourceIdentity, KafkaErrorKind> {
     let consumer =
@@ -36,7 +36,7 @@ fn a_record_keeps_its_bytes_its_place_and_its_time() {
     let mut consumer = reader(&cluster.brokers(), [(0, 0)]);
     let mut found = Vec::new();
     while found.len() < 3 {
-        for record in consumer.poll(2, PATIENCE).unwrap().records() {
+        for record in some(&mut consumer, 2).records() {
             let payload = record.payload.map(<[u8]>::to_vec);
             found.push((record.partition, record.offset.get(), record.timestamp_ms, payload));
         }
@@ -69,7 +69,7 @@ fn a_batch_outlives_its_consumer_and_moves_between_threads() {
     let cluster = Cluster::new(1);
     cluster.fill(0, 0, 10);
     let mut consumer = reader(&cluster.brokers(), [(0, 0)]);
-    let batch = consumer.poll(10, PATIENCE).unwrap();
+    let batch = some(&mut consumer, 10);
     consumer.close(Duration::from_secs(10)).unwrap();
     let first = std::thread::spawn(move || {
         let record = batch.records().next().unwrap();
@@ -86,7 +86,7 @@ fn a_position_starts_at_the_start_offset_and_follows_what_was_delivered() {
     assert_eq!(consumer.position(), offsets([(0, 40), (1, 0)]));
     let mut next = 40;
     while next < 100 {
-        for record in consumer.poll(7, PATIENCE).unwrap().records() {
+        for record in some(&mut consumer, 7).records() {
             assert_eq!(record.offset.get(), next);
             next += 1;
         }
@@ -106,7 +106,7 @@ fn after_a_seek_the_very_next_record_is_the_wanted_one() {
         assert_eq!(consumer.position(), offsets([(0, target)]));
         let mut next = target;
         while next < target + dice.below(90) + 1 {
-            for record in consumer.poll(20, PATIENCE).unwrap().records() {
+            for record in some(&mut consumer, 20).records() {
                 assert_eq!(record.offset.get(), next, "after a seek to {target}");
                 next += 1;
             }
@@ -136,7 +136,9 @@ fn pausing_again_and_again_neither_loses_nor_repeats() {
     let mut consumer = reader(&cluster.brokers(), [(0, 0), (1, 0)]);
     let mut next = [0, 0];
     let mut dice = Dice(0xface);
+    let started = Instant::now();
     while next != [6_000, 6_000] {
+        assert!(started.elapsed() < PATIENCE, "stuck at {next:?}");
         let held = usize::try_from(dice.below(3)).unwrap();
         if held < 2 {
             consumer.pause(&[p(i32::try_from(held).unwrap())]).unwrap();

@@ -202,6 +202,7 @@ fn a_static_member_that_restarts_keeps_its_partitions_and_disturbs_nobody() {
         (consumer, assigned, revocations)
     };
     let (mut one, ones, revoked) = start("one");
+    payloads(&mut one, |_, _| ones.lock().unwrap().len() == 4);
     let (mut two, twos, _) = start("two");
     payloads(&mut one, |_, _| {
         two.poll(10, TICK).unwrap();
@@ -220,7 +221,7 @@ fn a_static_member_that_restarts_keeps_its_partitions_and_disturbs_nobody() {
     after.sort_unstable();
     assert_eq!(before, after);
     assert_eq!(revoked.load(std::sync::atomic::Ordering::SeqCst), disturbed);
-    assert!(ones.lock().unwrap().len() >= 2);
+    assert_eq!(ones.lock().unwrap().len(), 4);
     // The same name twice: the older one is told that it's over.
     let (mut other, _, _) = start("two");
     let started = Instant::now();

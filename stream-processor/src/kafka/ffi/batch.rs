@@ -50,9 +50,8 @@ pub(in super::super) enum Item {
 /// An error event that came in place of a record.
 pub(in super::super) struct Raised {
     pub(in super::super) number: i32,
-    pub(in super::super) partition: PartitionId,
-    /// Negative when the error has no place.
-    pub(in super::super) offset: i64,
+    /// `None` when the error is the client's or the topic's.
+    pub(in super::super) partition: Option<PartitionId>,
     pub(in super::super) reason: String,
 }
 
@@ -175,8 +174,8 @@ unsafe fn item(message: NonNull<sys::rd_kafka_message_t>) -> Item {
         }
         Item::Raised(Raised {
             number,
-            partition: PartitionId::new((*fields).partition),
-            offset: (*fields).offset,
+            // Without a topic the partition is a left-over zero.
+            partition: (!(*fields).rkt.is_null()).then(|| PartitionId::new((*fields).partition)),
             reason: text(sys::rd_kafka_message_errstr(fields)),
         })
     }
