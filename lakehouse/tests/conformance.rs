@@ -184,7 +184,7 @@ async fn three_hundred_commits_stay_quick_and_small() {
         };
         let (early, late) = (median(&times[..50]), median(&times[250..]));
         assert!(most <= 100, "{most} manifests");
-        assert!(late < early * 5 + Duration::from_millis(20), "{early:?} became {late:?}");
+        assert!(late < early * 5 + Duration::from_millis(100), "{early:?} became {late:?}");
         println!("{:?}: p50 {early:?} → {late:?}, {most} manifests", place.settings.catalog);
         assert_eq!(check_rows(&place.open().await, &place.spec, &[(0, 0)]).await, 600);
     }

@@ -125,7 +125,7 @@ async fn sqlite(folder: &tempfile::TempDir) -> Arc<dyn Catalog> {
 }
 
 fn quick() -> Timeouts {
-    Timeouts { connect: Duration::from_secs(1), total: Duration::from_millis(400) }
+    Timeouts { connect: Duration::from_secs(2), total: Duration::from_secs(2) }
 }
 
 async fn rest(server: &RestServer, file_io: FileIO) -> Arc<dyn Catalog> {

@@ -102,7 +102,7 @@ async fn a_catalog_that_stays_away_leaves_the_outcome_open() {
     let catalog = FaultyCatalog::new(world.catalog(), vec![Fault::LostRequest; 1_000_000]);
     let sink = world.sink_on(catalog.clone()).await;
     let mut batch = request(&[(0, 0, 10)]);
-    batch.deadline = Duration::from_millis(50);
+    batch.deadline = Duration::from_millis(500);
     let err = sink.commit(&batch).await.unwrap_err();
     assert_eq!(err.kind(), Kind::Retry);
     assert!(catalog.publishes() > 3);
