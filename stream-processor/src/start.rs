@@ -44,11 +44,8 @@ pub(crate) struct Prepared {
 
 /// Looks at the topic and makes the tables ready.
 pub(crate) async fn prepare(job: &Job, config: &Config) -> Result<Prepared> {
-    let (topic, settings) = (job.source.topic.clone(), config.consumer.clone());
-    let latest = job.source.startup == Startup::Latest;
-    let ask = spawn_blocking(move || look_at_topic(&settings, &topic, latest));
     let (seen, lakehouse) = tokio::try_join!(
-        async { ask.await.context("the question to Kafka panicked")? },
+        look(job, config),
         patiently("the catalog", || Lakehouse::open(&config.lakehouse))
     )?;
     let assign = assigned(config.assign.as_ref(), &seen.identity.partitions)?;
@@ -56,14 +53,18 @@ pub(crate) async fn prepare(job: &Job, config: &Config) -> Result<Prepared> {
         check_job(job, &config.consumer, &seen).await?;
     }
     let sinks = open_sinks(&lakehouse, job, config).await?;
-    let Seen { identity, low, high, first } = seen;
+    let Seen { identity, mut ends, first } = seen;
     let source = Source {
         cluster: ClusterId::new(identity.cluster),
         topic: TopicId::new(identity.topic_id),
     };
     let tables = positions(&sinks, &source, &first).await?;
+    if tables.iter().any(|starts| ends.are_below(starts)) {
+        // A rival may have read on and committed since the topic was looked at.
+        ends = look(job, config).await?.ends;
+    }
     for (sink, starts) in sinks.iter().zip(&tables) {
-        within(sink.name(), starts, &low, &high)?;
+        ends.check(sink.name(), starts)?;
     }
     let names: Vec<&str> = sinks.iter().map(Sink::name).collect();
     info!(topic = job.source.topic, partitions = identity.partitions.len(), sinks = ?names, "ready");
@@ -96,9 +97,46 @@ async fn any_started(lakehouse: &Lakehouse, job: &Job) -> Result<bool> {
 
 struct Seen {
     identity: SourceIdentity,
+    ends: Ends,
+    first: Starts,
+}
+
+/// What the broker holds of each partition: `[low, high)`.
+struct Ends {
     low: Starts,
     high: Starts,
-    first: Starts,
+}
+
+impl Ends {
+    fn are_below(&self, starts: &Starts) -> bool {
+        starts.iter().any(|(p, at)| self.high.get(p).is_some_and(|high| high < at))
+    }
+
+    /// Fails closed where the topic no longer holds what the table wants next.
+    fn check(&self, table: &str, starts: &Starts) -> Result<()> {
+        for (partition, at) in starts {
+            if let Some(low) = self.low.get(partition).filter(|low| *low > at) {
+                bail!(
+                    "records are lost: {table} wants offset {at} of partition {partition}, but \
+                     retention has deleted everything below {low}; nothing was committed"
+                );
+            }
+            if let Some(high) = self.high.get(partition).filter(|high| *high < at) {
+                bail!(
+                    "the log was cut: {table} stands at offset {at} of partition {partition}, but \
+                     the topic ends at {high}; nothing was committed"
+                );
+            }
+        }
+        Ok(())
+    }
+}
+
+async fn look(job: &Job, config: &Config) -> Result<Seen> {
+    let (topic, settings) = (job.source.topic.clone(), config.consumer.clone());
+    let latest = job.source.startup == Startup::Latest;
+    let ask = spawn_blocking(move || look_at_topic(&settings, &topic, latest));
+    ask.await.context("the question to Kafka panicked")?
 }
 
 fn look_at_topic(settings: &ConsumerSettings, topic: &str, latest: bool) -> Result<Seen> {
@@ -125,26 +163,7 @@ fn look_at_topic(settings: &ConsumerSettings, topic: &str, latest: bool) -> Resu
     }
     let first = if latest { high.clone() } else { low.clone() };
     consumer.close(ASK_MAX)?;
-    Ok(Seen { identity, low, high, first })
-}
-
-/// Fails closed where the topic no longer holds what the table wants next.
-fn within(table: &str, starts: &Starts, low: &Starts, high: &Starts) -> Result<()> {
-    for (partition, at) in starts {
-        if let Some(low) = low.get(partition).filter(|low| *low > at) {
-            bail!(
-                "records are lost: {table} wants offset {at} of partition {partition}, but retention has \
-                 deleted everything below {low}; nothing was committed"
-            );
-        }
-        if let Some(high) = high.get(partition).filter(|high| *high < at) {
-            bail!(
-                "the log was cut: {table} stands at offset {at} of partition {partition}, but the topic ends \
-                 at {high}; nothing was committed"
-            );
-        }
-    }
-    Ok(())
+    Ok(Seen { identity, ends: Ends { low, high }, first })
 }
 
 async fn open_sinks(lakehouse: &Lakehouse, job: &Job, config: &Config) -> Result<Vec<Sink>> {
@@ -189,8 +208,9 @@ fn is_passing(err: &anyhow::Error) -> bool {
 
 /// Refuses a job that the topic's records can't match.
 async fn check_job(job: &Job, settings: &ConsumerSettings, seen: &Seen) -> Result<()> {
-    let left =
-        |(p, at): (&PartitionId, &Offset)| seen.high.get(p).map_or(0, |high| high.get() - at.get());
+    let left = |(p, at): (&PartitionId, &Offset)| {
+        seen.ends.high.get(p).map_or(0, |high| high.get() - at.get())
+    };
     let there: i64 = seen.first.iter().map(left).sum();
     let wanted = usize::try_from(there).unwrap_or(0).min(preflight::SAMPLE_MAX);
     let starts = seen.first.clone();

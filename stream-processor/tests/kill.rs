@@ -49,6 +49,23 @@ impl Pace for PaceByTables {
     }
 }
 
+/// A processor that does not outlive a failed test.
+struct Processor(Child);
+
+impl Processor {
+    fn kill(&mut self) {
+        self.0.kill().unwrap();
+        self.0.wait().unwrap();
+    }
+}
+
+impl Drop for Processor {
+    fn drop(&mut self) {
+        // It may be gone already, which is as good.
+        let _ = self.0.kill().and_then(|()| self.0.wait());
+    }
+}
+
 struct Rig {
     dir: PathBuf,
     settings: LakehouseSettings,
@@ -70,14 +87,14 @@ impl Rig {
     }
 
     /// A processor that reads every partition, whoever else does.
-    fn spawn(&mut self) -> Child {
+    fn spawn(&mut self) -> Processor {
         self.start(&["--assign", "all", "--status-address", "off"])
     }
 
-    fn start(&mut self, settings: &[&str]) -> Child {
+    fn start(&mut self, settings: &[&str]) -> Processor {
         self.logs += 1;
         let log = File::create(self.dir.join(format!("processor-{}.log", self.logs))).unwrap();
-        Command::new(env!("CARGO_BIN_EXE_stream-processor"))
+        let child = Command::new(env!("CARGO_BIN_EXE_stream-processor"))
             .args(["--job", JOB, "--brokers", &self.broker.address()])
             .args(["--catalog-uri", &format!("sqlite://{}", self.dir.join("catalog.db").display())])
             .args(["--warehouse", &self.settings.warehouse])
@@ -88,8 +105,27 @@ impl Rig {
             .env("RUST_LOG", "info")
             .stdout(Stdio::null())
             .stderr(log)
-            .spawn()
-            .unwrap()
+            .spawn();
+        Processor(child.unwrap())
+    }
+
+    /// Fails with the last words of a processor that ended by itself.
+    #[track_caller]
+    fn check_running(&self, processors: &mut [Processor]) {
+        for processor in processors {
+            if let Some(status) = processor.0.try_wait().unwrap() {
+                panic!("a processor ended by itself, {status}: {}", self.last_errors());
+            }
+        }
+    }
+
+    fn last_errors(&self) -> String {
+        let logs = (1..=self.logs).map(|number| {
+            std::fs::read_to_string(self.dir.join(format!("processor-{number}.log"))).unwrap()
+        });
+        let errors = logs
+            .filter_map(|log| Some(log.lines().rfind(|line| line.contains("ERROR"))?.to_owned()));
+        errors.collect::<Vec<_>>().join("\n")
     }
 
     fn logged(&self, words: &str) -> usize {
@@ -156,13 +192,11 @@ impl Rig {
     }
 
     /// Lets `child` run until every acknowledged record is committed.
-    async fn settle(&self, lake: &Lakehouse, sent: &Summary, children: &mut [Child]) {
+    async fn settle(&self, lake: &Lakehouse, sent: &Summary, children: &mut [Processor]) {
         let begun = Instant::now();
         while self.follow(lake).await < sent.delivered {
             assert!(begun.elapsed() < SETTLE_MAX, "not settled: {:?}", self.position(lake).await);
-            for child in &mut *children {
-                assert_eq!(child.try_wait().unwrap(), None, "a processor ended by itself");
-            }
+            self.check_running(children);
             tokio::time::sleep(Duration::from_millis(20)).await;
         }
     }
@@ -182,7 +216,7 @@ impl Rig {
     }
 }
 
-fn terminate(child: &mut Child) {
+fn terminate(Processor(child): &mut Processor) {
     let pid = i32::try_from(child.id()).unwrap();
     let sent = Command::new("kill").args(["-TERM", &pid.to_string()]).status().unwrap();
     assert!(sent.success());
@@ -217,7 +251,7 @@ async fn torture(kills: usize, at_once: usize, seed: u64) {
         tokio::spawn(async move { emit(&emitter, pace, |_| {}, &stop).await })
     };
     let mut dice = seed | 1;
-    let mut children: Vec<Child> = (0..at_once).map(|_| rig.spawn()).collect();
+    let mut children: Vec<Processor> = (0..at_once).map(|_| rig.spawn()).collect();
     let (mut productive, mut before) = (0, 0);
     for _ in 0..kills {
         // From before the first read to well after several commits.
@@ -227,9 +261,8 @@ async fn torture(kills: usize, at_once: usize, seed: u64) {
             tokio::time::sleep(Duration::from_millis(5)).await;
         }
         let victim = usize::try_from(below(&mut dice, at_once as u64)).unwrap();
-        assert_eq!(children[victim].try_wait().unwrap(), None, "a processor ended by itself");
-        children[victim].kill().unwrap();
-        children[victim].wait().unwrap();
+        rig.check_running(&mut children);
+        children[victim].kill();
         let after = rig.follow(&lake).await;
         productive += usize::from(after > before);
         before = after;
@@ -305,10 +338,11 @@ async fn a_group_shares_the_topic_and_takes_over_from_its_dead() {
         rig.follow(&lake).await;
         tokio::time::sleep(Duration::from_millis(20)).await;
     }
-    assert!(is_healthy(&first_page), "it commits, and says it does not");
-    let mut dead = children.remove(1);
-    dead.kill().unwrap();
-    dead.wait().unwrap();
+    while !is_healthy(&first_page) {
+        assert!(begun.elapsed() < SETTLE_MAX, "it commits, and says it does not");
+        tokio::time::sleep(Duration::from_millis(50)).await;
+    }
+    children.remove(1).kill();
     let before = rig.follow(&lake).await;
     while rig.follow(&lake).await < before + 2 * UNCOMMITTED_RECORDS_MAX * 4 {
         assert!(begun.elapsed() < 2 * SETTLE_MAX, "nobody took over");

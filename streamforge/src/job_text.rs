@@ -11,7 +11,7 @@ const IN_CHECKOUT: &str = "stream-processor/sql-jobs/transform_pipeline.sql";
 const BUILT_IN: &str = include_str!("../../stream-processor/sql-jobs/transform_pipeline.sql");
 
 /// A job file.
-pub struct JobText {
+pub(crate) struct JobText {
     name: String,
     text: String,
 }
@@ -22,7 +22,7 @@ impl JobText {
     /// # Errors
     ///
     /// The file can't be read.
-    pub fn load(path: Option<&Path>) -> Result<Self> {
+    pub(crate) fn load(path: Option<&Path>) -> Result<Self> {
         let (name, text) = match path {
             Some(path) => {
                 let text = std::fs::read_to_string(path);
@@ -44,7 +44,7 @@ impl JobText {
     /// # Errors
     ///
     /// What is wrong, with line and column.
-    pub fn parse(&self) -> Result<Job> {
+    pub(crate) fn parse(&self) -> Result<Job> {
         Job::parse(&self.text).with_context(|| self.name.clone())
     }
 
@@ -53,7 +53,7 @@ impl JobText {
     /// # Errors
     ///
     /// The text does not say `transaction_value > NUMBER`: the verifier does not know such a job.
-    pub fn threshold_cents(&self) -> Result<i128> {
+    pub(crate) fn threshold_cents(&self) -> Result<i128> {
         let after =
             self.text.rsplit_once("transaction_value >").map(|(_, after)| after.trim_start());
         let number = after.and_then(|after| {

@@ -6,13 +6,13 @@ use arrow::util::pretty::pretty_format_batches;
 
 /// Prints a line of the command's result to standard output.
 #[allow(clippy::print_stdout, reason = "the one place where results are printed")]
-pub fn line(text: &str) {
+pub(crate) fn line(text: &str) {
     println!("{text}");
 }
 
 /// Prints how far something is to standard error.
 #[allow(clippy::print_stderr, reason = "progress goes beside the result")]
-pub fn progress(text: &str) {
+pub(crate) fn progress(text: &str) {
     eprintln!("{text}");
 }
 
@@ -21,17 +21,17 @@ pub fn progress(text: &str) {
 /// # Errors
 ///
 /// A value can't be written.
-pub fn table(rows: &[RecordBatch]) -> Result<String> {
+pub(crate) fn table(rows: &[RecordBatch]) -> Result<String> {
     Ok(pretty_format_batches(rows)?.to_string())
 }
 
 /// `1,234,567 events`
-pub fn count(number: u64, noun: &str) -> String {
+pub(crate) fn count(number: u64, noun: &str) -> String {
     format!("{} {noun}{}", grouped(number), if number == 1 { "" } else { "s" })
 }
 
 /// `1,234,567`
-pub fn grouped(number: u64) -> String {
+pub(crate) fn grouped(number: u64) -> String {
     let digits = number.to_string();
     let mut text = String::with_capacity(digits.len() + digits.len() / 3);
     for (place, digit) in digits.chars().enumerate() {

@@ -98,7 +98,7 @@ impl Worker {
             open: vec![Rows::new(); LANES],
             in_flight: vec![None; LANES],
             reloading: false,
-            cuts: Vec::new(),
+            cuts: vec![Starts::new(); LANES],
             reread: Vec::new(),
             holding: false,
             releasing: false,
@@ -139,7 +139,9 @@ impl Worker {
                 Action::Seek(generation, starts) => {
                     self.generation = generation;
                     self.pipe.retain(|queued| !matches!(queued, Queued::Chunk(_)));
-                    self.cuts = std::mem::take(&mut self.reread);
+                    for (cuts, table) in self.cuts.iter_mut().zip(std::mem::take(&mut self.reread)) {
+                        cuts.extend(table);
+                    }
                     for (p, offset) in starts {
                         if self.reader.contains_key(&p) {
                             self.reader.insert(p, offset);

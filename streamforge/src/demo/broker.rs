@@ -43,7 +43,7 @@ impl Broker {
 }
 
 /// Holds the emitter back so that the broker trims nothing that is still unread.
-pub struct PaceByReader {
+pub(crate) struct PaceByReader {
     reader: watch::Receiver<ReaderProgress>,
     /// For each partition: bytes sent in all, and what was sent beyond the reader, oldest first.
     sent: Mutex<BTreeMap<i32, Unread>>,
@@ -62,7 +62,7 @@ const MARK_EVERY: u64 = 256;
 
 impl PaceByReader {
     /// Follows the processor's reader.
-    pub fn new(reader: watch::Receiver<ReaderProgress>) -> Self {
+    pub(crate) fn new(reader: watch::Receiver<ReaderProgress>) -> Self {
         Self { reader, sent: Mutex::default() }
     }
 
