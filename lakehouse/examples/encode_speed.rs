@@ -119,7 +119,7 @@ fn uuid(time: usize, seed: usize) -> String {
 fn batch(spec: &TableSpec, first: usize, len: usize) -> RecordBatch {
     let each = || first..first + len;
     let text = |of: &dyn Fn(usize) -> String| StringArray::from_iter_values(each().map(of));
-    let maybe = |of: &dyn Fn(usize) -> Option<f64>| Float64Array::from_iter(each().map(of));
+    let maybe = |of: &dyn Fn(usize) -> Option<f64>| each().map(of).collect::<Float64Array>();
     let platforms = ["web", "ios", "android"];
     let degrees = |row: usize, range: u64| {
         (!row.is_multiple_of(10)).then(|| (mix(row) % (range * 100_000)) as f64 / 1e5)

@@ -1,6 +1,6 @@
 //! What a table must look like, in this crate's own words: columns, their types, the partition column.
 //!
-//! Owns the mapping between Arrow types and the types a StreamForge table can hold. It must never
+//! Owns the mapping between Arrow types and the types a table here can hold. It must never
 //! guess: a type without an exact counterpart is refused.
 
 use std::fmt;

@@ -239,8 +239,8 @@ fn check_misfit(columns: Vec<(&str, ArrayRef)>, message: &str) {
         None,
     );
     let mut file = FileWriter::new(schema.clone(), Codec::None, None).unwrap();
-    let fine = batch(vec![("id", Arc::new(Int32Array::from(vec![1])))]);
-    file.append(&fine).unwrap();
+    let good = batch(vec![("id", Arc::new(Int32Array::from(vec![1])))]);
+    file.append(&good).unwrap();
     let before = file.bytes();
     let err = file.append(&batch(columns)).unwrap_err();
     assert_eq!(err.kind(), Kind::Bug);

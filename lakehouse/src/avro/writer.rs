@@ -250,7 +250,8 @@ fn split(schema: &TableSchema, rows: Rows) -> Result<Vec<(Option<i32>, Rows)>> {
         return Ok(vec![(None, rows)]);
     };
     let runs = match rows.arrays().get(index).and_then(Option::as_ref) {
-        None => Runs::from([(None, vec![0..rows.len()])]),
+        // A batch without the column holds null there.
+        None => return Ok(vec![(None, rows)]),
         Some(array) => runs(column.column_type, array),
     };
     runs.into_iter()

@@ -160,13 +160,16 @@ fn widen<T: Clone>(
     });
 }
 
-fn range<T: ArrowNumericType>(array: &PrimitiveArray<T>) -> Option<(T::Native, T::Native)> {
+/// Least and greatest, if there is a value.
+type Range<T> = Option<(T, T)>;
+
+fn range<T: ArrowNumericType>(array: &PrimitiveArray<T>) -> Range<T::Native> {
     min(array).zip(max(array))
 }
 
 /// Least and greatest, and how many are NaN. Zeroes compare equal here; [`Bounds::to_iceberg`] makes up
 /// for it.
-fn float_range<T: Float>(array: &PrimitiveArray<T>) -> (Option<(T::Native, T::Native)>, usize)
+fn float_range<T: Float>(array: &PrimitiveArray<T>) -> (Range<T::Native>, usize)
 where
     T::Native: PartialOrd,
 {

@@ -287,7 +287,7 @@ proptest! {
             1..40,
         )
     ) {
-        let array = BinaryArray::from_iter(values.iter().map(|value| value.as_deref()));
+        let array = values.iter().map(Option::as_deref).collect::<BinaryArray>();
         let (low, high) = bounds(ColumnType::Binary, array);
         let (least, greatest) = (values.iter().flatten().min(), values.iter().flatten().max());
         prop_assert_eq!(low.as_ref().map(bytes_of), least.map(|bytes| bytes[..bytes.len().min(16)].to_vec()));

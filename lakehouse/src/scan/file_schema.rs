@@ -95,7 +95,7 @@ impl FileField {
     }
 }
 
-/// Finds `fixed` and `enum` types, the named ones that are leaves. serde_json bounds the depth.
+/// Finds `fixed` and `enum` types, the named ones that are leaves. The JSON parser bounds the depth.
 fn collect(schema: &Value, defined: &mut HashMap<String, Value>) {
     match schema {
         Value::Array(items) => {

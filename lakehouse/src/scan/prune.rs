@@ -1,6 +1,6 @@
 //! Which files can't hold a row that a filter wants.
 //!
-//! Owns the translation of a file's bounds into DataFusion's pruning. A missing bound is unknown, and
+//! Owns the translation of a file's bounds into `DataFusion`'s pruning. A missing bound is unknown, and
 //! unknown keeps the file.
 
 use std::collections::HashSet;
@@ -14,7 +14,7 @@ use super::DataFileRef;
 use crate::avro::{StoredColumn, TableSchema};
 use crate::spec::{ColumnType, UTC};
 
-/// The bounds of some files, as DataFusion asks for them.
+/// The bounds of some files, as `DataFusion` asks for them.
 pub(super) struct FileBounds<'a> {
     pub(super) schema: &'a TableSchema,
     pub(super) files: &'a [DataFileRef],

@@ -1,4 +1,4 @@
-//! A snapshot's files as a table in DataFusion.
+//! A snapshot's files as a table in `DataFusion`.
 //!
 //! Owns the plan: files that the filters rule out by their bounds are dropped, the rest is dealt out to
 //! the session's partitions. A partition holds one file in memory at a time.
@@ -90,7 +90,7 @@ impl TableProvider for AvroTable {
         };
         let files = self.kept(state, filters)?;
         let partitions = deal(files, state.config().target_partitions()).into_iter().map(|files| {
-            Arc::new(Files {
+            Arc::new(Share {
                 store: self.store.clone(),
                 table: self.schema.clone(),
                 files,
@@ -125,7 +125,7 @@ fn deal(mut files: Vec<DataFileRef>, shares: usize) -> Vec<Vec<DataFileRef>> {
 }
 
 /// Some files, one after another.
-struct Files {
+struct Share {
     store: Store,
     table: Arc<TableSchema>,
     files: Vec<DataFileRef>,
@@ -133,13 +133,13 @@ struct Files {
     schema: SchemaRef,
 }
 
-impl fmt::Debug for Files {
+impl fmt::Debug for Share {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Files").field("files", &self.files.len()).finish_non_exhaustive()
+        f.debug_struct("Share").field("files", &self.files.len()).finish_non_exhaustive()
     }
 }
 
-impl PartitionStream for Files {
+impl PartitionStream for Share {
     fn schema(&self) -> &SchemaRef {
         &self.schema
     }

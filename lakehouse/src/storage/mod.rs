@@ -35,7 +35,7 @@ const REQUEST_TIMEOUT: Duration = Duration::from_secs(32);
 const RETRIES_MAX: usize = 5;
 
 /// No new attempt starts later than this after the first; the caller's own loop goes on from there.
-const RETRY_TIME_MAX: Duration = Duration::from_secs(60);
+const RETRY_TIME_MAX: Duration = Duration::from_mins(1);
 
 /// The pauses between attempts double from the first to the last.
 const BACKOFF_MIN: Duration = Duration::from_millis(50);

@@ -116,7 +116,7 @@ proptest! {
 fn header(bytes: &[u8]) -> Vec<(String, String)> {
     assert_eq!(&bytes[..4], b"Obj\x01");
     let mut at = 4;
-    let mut long = |at: &mut usize| {
+    let long = |at: &mut usize| {
         let (mut value, mut shift) = (0_u64, 0);
         loop {
             let byte = bytes[*at];
@@ -128,7 +128,7 @@ fn header(bytes: &[u8]) -> Vec<(String, String)> {
             }
         }
     };
-    let mut text = |at: &mut usize| {
+    let text = |at: &mut usize| {
         let len = long(at);
         *at += len;
         String::from_utf8(bytes[*at - len..*at].to_vec()).unwrap()

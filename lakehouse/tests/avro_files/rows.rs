@@ -116,25 +116,29 @@ pub(crate) fn batch(rows: &[Row]) -> RecordBatch {
     let spec = every_type();
     let columns = spec.columns.iter().enumerate().map(|(index, column)| -> ArrayRef {
         match column.column_type {
-            ColumnType::Boolean => Arc::new(BooleanArray::from_iter(column!(rows, index, Boolean))),
-            ColumnType::Int => Arc::new(Int32Array::from_iter(column!(rows, index, Int))),
-            ColumnType::Long => Arc::new(Int64Array::from_iter(column!(rows, index, Long))),
-            ColumnType::Float => Arc::new(Float32Array::from_iter(column!(rows, index, Float))),
-            ColumnType::Double => Arc::new(Float64Array::from_iter(column!(rows, index, Double))),
+            ColumnType::Boolean => {
+                Arc::new(column!(rows, index, Boolean).collect::<BooleanArray>())
+            }
+            ColumnType::Int => Arc::new(column!(rows, index, Int).collect::<Int32Array>()),
+            ColumnType::Long => Arc::new(column!(rows, index, Long).collect::<Int64Array>()),
+            ColumnType::Float => Arc::new(column!(rows, index, Float).collect::<Float32Array>()),
+            ColumnType::Double => Arc::new(column!(rows, index, Double).collect::<Float64Array>()),
             ColumnType::Decimal { precision, scale } => Arc::new(
-                Decimal128Array::from_iter(column!(rows, index, Decimal))
+                column!(rows, index, Decimal)
+                    .collect::<Decimal128Array>()
                     .with_precision_and_scale(precision, i8::try_from(scale).unwrap())
                     .unwrap(),
             ),
-            ColumnType::String => Arc::new(StringArray::from_iter(column!(rows, index, String))),
-            ColumnType::Binary => Arc::new(BinaryArray::from_iter(column!(rows, index, Binary))),
-            ColumnType::Date => Arc::new(Date32Array::from_iter(column!(rows, index, Date))),
+            ColumnType::String => Arc::new(column!(rows, index, String).collect::<StringArray>()),
+            ColumnType::Binary => Arc::new(column!(rows, index, Binary).collect::<BinaryArray>()),
+            ColumnType::Date => Arc::new(column!(rows, index, Date).collect::<Date32Array>()),
             ColumnType::Timestamptz => {
-                let array = TimestampMicrosecondArray::from_iter(column!(rows, index, Timestamptz));
+                let array =
+                    column!(rows, index, Timestamptz).collect::<TimestampMicrosecondArray>();
                 Arc::new(array.with_timezone(UTC))
             }
             ColumnType::Timestamp => {
-                Arc::new(TimestampMicrosecondArray::from_iter(column!(rows, index, Timestamp)))
+                Arc::new(column!(rows, index, Timestamp).collect::<TimestampMicrosecondArray>())
             }
         }
     });
