@@ -1,6 +1,6 @@
 //! One compare-and-swap on one table, in `SQLite` or behind REST.
 //!
-//! Owns what a catalog answers: read a table, make it, and publish a change on exactly the [`Base`] that
+//! Owns what a catalog answers: read a table, make it, and publish a change on exactly the base that
 //! was read. It must never retry a publish and never call one refused that may have been applied:
 //! that is decided above, by reading again.
 //!
