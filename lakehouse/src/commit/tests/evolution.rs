@@ -112,8 +112,13 @@ async fn everything_else_is_refused_with_the_difference() {
         "int in the table, string",
     )
     .await;
-    refused("less precise", &[("a", dec(12, 2), true)], &[("a", dec(9, 2), true)], "decimal(12, 2)")
-        .await;
+    refused(
+        "less precise",
+        &[("a", dec(12, 2), true)],
+        &[("a", dec(9, 2), true)],
+        "decimal(12, 2)",
+    )
+    .await;
     refused(
         "another scale",
         &[("a", dec(12, 2), true)],
