@@ -23,7 +23,7 @@ use crate::pipeline::Limits;
 pub const STOP_MAX: Duration = Duration::from_secs(6);
 /// Longest time between two polls before the broker takes the partitions away. The poll loop never
 /// waits for a commit, so this only has to cover a rebalance that reads the tables.
-const MAX_POLL_INTERVAL: Duration = Duration::from_secs(300);
+const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
 /// The consumer group when none is named.
 const GROUP: &str = "streamforge";
 /// Rows in one commit of one table.

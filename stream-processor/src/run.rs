@@ -150,17 +150,19 @@ async fn supervise(
     }
     // Whichever broke first takes its neighbours down: both have something to say.
     if assembled.is_none() {
-        match tokio::time::timeout(STOP_MAX, &mut assembling).await {
-            Ok(ended) => assembled = Some(flat(ended, "assembler")),
-            Err(_) => warn!("the last commit did not land in time; the next start reads it again"),
-        }
+        let ended = tokio::time::timeout(STOP_MAX, &mut assembling).await;
+        assembled = ended.ok().map(|ended| flat(ended, "assembler"));
+    }
+    if assembled.is_none() {
+        warn!("the last commit did not land in time; the next start reads it again");
     }
     if read.is_none() {
         drop(commands.send(Command::Stop));
-        match tokio::time::timeout(STOP_MAX, &mut reading).await {
-            Ok(ended) => read = Some(flat(ended, "reader")),
-            Err(_) => warn!("the consumer did not close in time"),
-        }
+        let ended = tokio::time::timeout(STOP_MAX, &mut reading).await;
+        read = ended.ok().map(|ended| flat(ended, "reader"));
+    }
+    if read.is_none() {
+        warn!("the consumer did not close in time");
     }
     cause([assembled, read].into_iter().flatten())
 }

@@ -24,7 +24,7 @@ use crate::shell::assembler::positions;
 use crate::sink::{Sink, is_started};
 
 /// How long servers may take to answer at start.
-const START_MAX: Duration = Duration::from_secs(120);
+const START_MAX: Duration = Duration::from_mins(2);
 const START_RETRY: Duration = Duration::from_millis(500);
 /// How long one question to the broker may take.
 const ASK_MAX: Duration = Duration::from_secs(10);

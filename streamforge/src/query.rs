@@ -1,4 +1,4 @@
-//! SQL over the tables, by DataFusion reading the Avro files of one snapshot of each.
+//! SQL over the tables, by `DataFusion` reading the Avro files of one snapshot of each.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -26,7 +26,7 @@ const CATALOG: &str = "iceberg_data_lake";
 /// Asks the tables of a demo.
 #[derive(Args, Clone, Debug)]
 pub struct QueryArgs {
-    /// The query; tables are processed_conversions and rejected_events
+    /// The query; tables are `processed_conversions` and `rejected_events`
     pub sql: String,
     /// Where the tables lie; the newest demo's when absent
     #[arg(long, env = "DEMO_DIR")]

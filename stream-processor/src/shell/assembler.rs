@@ -162,7 +162,7 @@ impl Assembly {
                 drop(self.io.commands.send(Command::Seek(generation, starts)));
             }
             Action::CommitGroup(starts) => {
-                drop(self.io.commands.send(Command::CommitGroup(starts)))
+                drop(self.io.commands.send(Command::CommitGroup(starts)));
             }
             Action::Hold => self.holding = true,
             Action::Resume => self.holding = false,

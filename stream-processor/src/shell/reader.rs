@@ -36,13 +36,13 @@ const RELEASE_MAX: Duration = Duration::from_secs(5);
 /// How often the broker's end of each partition is asked for.
 const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
 /// How often the topic's identity is looked up again: a recreated topic keeps its name.
-const IDENTITY_EVERY: Duration = Duration::from_secs(60);
+const IDENTITY_EVERY: Duration = Duration::from_mins(1);
 /// How long such a question may take.
 const ASK_MAX: Duration = Duration::from_secs(10);
 /// A partition with records to read whose position stands still for this long is fetched anew.
 const STALL_NUDGE: Duration = Duration::from_secs(30);
 /// After this long it is given up. An open transaction holds readers back too, as long as it is open.
-const STALL_MAX: Duration = Duration::from_secs(900);
+const STALL_MAX: Duration = Duration::from_mins(15);
 /// How long closing may take.
 const CLOSE_MAX: Duration = Duration::from_secs(2);
 /// A stop follows this soon when the pipe was taken down on purpose.
@@ -171,7 +171,7 @@ impl Reading {
         loop {
             while let Ok(command) = self.io.commands.try_recv() {
                 match command {
-                    Command::Seek(generation, tables) => self.seek(generation, &tables)?,
+                    Command::Seek(generation, tables) => self.seek(generation, &tables),
                     Command::CommitGroup(starts) => self.io.consumer.commit_offsets(&starts),
                     Command::Stop => return Ok(self.io.consumer.close(CLOSE_MAX)?),
                 }
@@ -346,7 +346,7 @@ impl Reading {
         self.held.extend(starts);
     }
 
-    fn seek(&mut self, generation: Generation, tables: &[Starts]) -> Result<()> {
+    fn seek(&mut self, generation: Generation, tables: &[Starts]) {
         self.generation = generation;
         self.backlog.retain(|flow| !matches!(flow, Flow::Chunk(_)));
         let tables: Vec<Starts> = tables
@@ -357,7 +357,6 @@ impl Reading {
             .collect();
         self.stand_at(&tables);
         self.io.consumer.seek(&smallest(&tables));
-        Ok(())
     }
 
     fn look_after(&mut self) -> Result<()> {

@@ -89,7 +89,7 @@ pub fn channel() -> (Reporters, Status) {
 
 /// A table that has records to read and was not committed for this long, beyond its own interval, is
 /// not healthy.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(60);
+pub(crate) const SILENCE_MAX: Duration = Duration::from_mins(1);
 
 /// Whether the job does its work: every table is at the end of the topic, or was committed lately.
 pub fn is_ready(reader: &ReaderProgress, job: &JobProgress, now: Timestamp) -> bool {

@@ -88,7 +88,7 @@ impl Pace for PaceByReader {
             return false;
         }
         unread.admitted = Some(record.index);
-        if record.index % MARK_EVERY == 0 {
+        if record.index.is_multiple_of(MARK_EVERY) {
             unread.marks.retain(|index, _| *index + MARK_EVERY >= read);
             unread.marks.insert(record.index, unread.bytes);
         }

@@ -39,7 +39,7 @@ const PARTITIONS: i32 = 6;
 /// Encoded rows that may wait in memory.
 const MEMORY_BUDGET: usize = 32 << 20;
 /// How long the last records may take to be committed once all were sent.
-const CATCH_UP_MAX: Duration = Duration::from_secs(60);
+const CATCH_UP_MAX: Duration = Duration::from_mins(1);
 /// How long the last acknowledgements may take.
 const FLUSH_MAX: Duration = Duration::from_secs(30);
 const FIVE_ROWS: &str = "SELECT * FROM processed_conversions LIMIT 5";
@@ -125,7 +125,7 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
     }
 
     let emitter = emitter(&args, &broker, &topic)?;
-    let showing = tokio::spawn(progress::show(seen.clone(), emitter.events, started));
+    let display = tokio::spawn(progress::show(seen.clone(), emitter.events, started));
     let pace = Arc::new(broker::PaceByReader::new(seen.reader.clone()));
     let mut job_done = job_done;
     let sent = tokio::select! {
@@ -141,7 +141,7 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
         reached = caught_up(&seen, &ends) => reached?,
         ended = &mut job_done => { ended??; bail!("the processor ended before it had read everything") }
     }
-    showing.abort();
+    display.abort();
     processing.cancel();
     job_done.await??;
     progress::summary(&seen, &sent, started);

@@ -8,6 +8,8 @@ use lakehouse::commit::LakehouseSettings;
 
 /// The parent of folders made without `--dir`, relative to where the command was run.
 const PARENT: &str = "streamforge-data";
+/// Demos that it may hold.
+const RUNS_MAX: u32 = 100_000;
 /// Points to the newest of them.
 const LATEST: &str = "latest";
 
@@ -55,10 +57,9 @@ impl Place {
     fn numbered() -> Result<Self> {
         let parent = Path::new(PARENT);
         std::fs::create_dir_all(parent).with_context(|| format!("{PARENT} can't be made"))?;
-        let name = (1_u32..)
-            .map(|number| format!("run-{number}"))
-            .find(|name| !parent.join(name).exists());
-        let name = name.context("no free folder name")?;
+        let mut names = (1..=RUNS_MAX).map(|number| format!("run-{number}"));
+        let name = names.find(|name| !parent.join(name).exists());
+        let name = name.context("streamforge-data is full of demos; remove it")?;
         let dir = parent.join(&name);
         let place = Self::at(&dir, &dir)?;
         let link = parent.join(LATEST);

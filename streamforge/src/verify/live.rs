@@ -22,7 +22,7 @@ use crate::show;
 const POLL_MAX: usize = 5_000;
 const POLL_WAIT: Duration = Duration::from_millis(100);
 /// How long the broker may say nothing while records are missing.
-const SILENCE_MAX: Duration = Duration::from_secs(60);
+const SILENCE_MAX: Duration = Duration::from_mins(1);
 const ASK_MAX: Duration = Duration::from_secs(30);
 const TELL_EVERY: Duration = Duration::from_secs(5);
 /// The table property that holds the position.
@@ -96,6 +96,16 @@ async fn positions(
     Ok(positions)
 }
 
+/// A reader that only assigns is given nothing by a group.
+struct NoGroup;
+
+impl Rebalance for NoGroup {
+    fn assigned(&mut self, _: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
+        BTreeMap::new()
+    }
+    fn revoked(&mut self, _: &[PartitionId], _: bool) {}
+}
+
 struct Reader {
     consumer: Consumer,
     bounds: Bounds,
@@ -109,13 +119,6 @@ impl Reader {
     ) -> Result<Self> {
         // Up to where every table is complete.
         let ends = smallest(&positions.values().cloned().collect::<Vec<_>>());
-        struct NoGroup;
-        impl Rebalance for NoGroup {
-            fn assigned(&mut self, _: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
-                BTreeMap::new()
-            }
-            fn revoked(&mut self, _: &[PartitionId], _: bool) {}
-        }
         let mut consumer = Consumer::new(settings, topic, Box::new(NoGroup))?;
         let mut starts = BTreeMap::new();
         for (partition, end) in &ends {

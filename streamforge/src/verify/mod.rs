@@ -205,7 +205,7 @@ fn compare(verdict: &mut Verdict, held: &mut Held, truth: &Truth<'_>, record: &R
         },
         Expected::Rejected(reason) => match &reject {
             Some(found) if found.is(truth.topic, reason, record.payload.as_deref()) => {
-                verdict.rejected += 1
+                verdict.rejected += 1;
             }
             Some(found) => {
                 verdict.altered += 1;
