@@ -98,7 +98,7 @@ fn broken_json_is_rejected_wherever_it_breaks() {
         r#"{"id":"a" "kind":"k"}"#,
         r#"{"id" "a"}"#,
         r#"{id:"a"}"#,
-        r#"{'id':'a'}"#,
+        "{'id':'a'}",
         r#"{"id":"a"} x"#,
         "{\"id\":\"a\0\"}",
         "{\"id\":\"a\nb\"}",

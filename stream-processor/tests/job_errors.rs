@@ -123,6 +123,14 @@ fn conversions_on_which_the_engines_differ() {
 }
 
 #[test]
+fn timestamps_keep_their_digits() {
+    check_item(
+        "CAST(«event_ts_utc AS TIMESTAMP(0)) AS x",
+        "CAST from 3 digits of a second to 0 is not supported; keep the digits",
+    );
+}
+
+#[test]
 fn clauses_beyond_one_record_at_a_time() {
     for clause in [
         "GROUP BY customer_id",

@@ -34,16 +34,16 @@ fn check(expression: &str, expected: &str) {
     };
     let decoded = Decoder::new(&job, DecodeOptions::default()).decode([record]);
     let transformed = Transform::new(&job).unwrap().apply(&decoded);
-    let found = match transformed.rejects.first() {
-        Some(reject) => format!("{}: {}", reject.reason, reject.detail),
-        None => {
-            let rows = transformed.per_sink.first().unwrap();
-            let column = rows.batch.column(0);
-            assert!(column.is_null(0) <= rows.batch.schema().field(0).is_nullable());
-            match column.is_null(0) {
-                true => "null".to_owned(),
-                false => array_value_to_string(column, 0).unwrap(),
-            }
+    let found = if let Some(reject) = transformed.rejects.first() {
+        format!("{}: {}", reject.reason, reject.detail)
+    } else {
+        let batch = &transformed.per_sink.first().unwrap().batch;
+        let column = batch.column(0);
+        assert!(column.is_null(0) <= batch.schema().field(0).is_nullable());
+        if column.is_null(0) {
+            "null".to_owned()
+        } else {
+            array_value_to_string(column, 0).unwrap()
         }
     };
     assert_eq!(found, expected, "{expression}");

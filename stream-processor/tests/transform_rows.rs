@@ -180,7 +180,7 @@ fn a_row_on_which_an_expression_fails_is_rejected_alone() {
     let job = job("INSERT INTO a.b.c SELECT id, i / j AS ratio FROM t;
                    INSERT INTO a.b.d SELECT id FROM t");
     let texts: Vec<String> = (0..100)
-        .map(|row| format!(r#"{{"id":"{row}","i":7,"j":{}}}"#, if row % 30 == 7 { 0 } else { 1 }))
+        .map(|row| format!(r#"{{"id":"{row}","i":7,"j":{}}}"#, i32::from(row % 30 != 7)))
         .collect();
     let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
     let transformed = run(&job, &texts);

@@ -23,7 +23,7 @@ const MICROS_PER_MILLI: i64 = 1000;
 pub(super) struct Columns {
     schema: SchemaRef,
     topic: String,
-    columns: Vec<(Source, Builder)>,
+    built: Vec<(Source, Builder)>,
     partitions: Int32Builder,
     offsets: Int64Builder,
 }
@@ -76,7 +76,7 @@ impl Columns {
         Self {
             schema: job.decoded_schema(),
             topic: job.source.topic.clone(),
-            columns: columns.collect(),
+            built: columns.collect(),
             partitions: Int32Builder::new(),
             offsets: Int64Builder::new(),
         }
@@ -92,7 +92,7 @@ impl Columns {
     ) {
         self.partitions.append_value(record.partition.get());
         self.offsets.append_value(record.offset.get());
-        for (source, builder) in &mut self.columns {
+        for (source, builder) in &mut self.built {
             match source {
                 Source::Cell(index) => {
                     builder.append(cells.get(*index).unwrap_or(&Cell::Null), text, scratch);
@@ -121,7 +121,7 @@ impl Columns {
     pub(super) fn finish(&mut self) -> (RecordBatch, Places) {
         let rows = self.rows();
         let places = Places::new(self.partitions.finish(), self.offsets.finish());
-        let arrays = self.columns.iter_mut().map(|(source, builder)| -> ArrayRef {
+        let arrays = self.built.iter_mut().map(|(source, builder)| -> ArrayRef {
             match source {
                 Source::Partition => Arc::clone(places.partitions()) as ArrayRef,
                 Source::Offset => Arc::clone(places.offsets()) as ArrayRef,

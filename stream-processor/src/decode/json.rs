@@ -216,13 +216,12 @@ pub(super) fn unescape(raw: &str, into: &mut String) -> Option<()> {
             'u' => {
                 let (unit, after) = code_unit(rest)?;
                 rest = after;
-                match char::from_u32(unit) {
-                    Some(plain) => plain,
-                    None => {
-                        let (low, after) = code_unit(rest.strip_prefix("\\u")?)?;
-                        rest = after;
-                        surrogates(unit, low)?
-                    }
+                if let Some(plain) = char::from_u32(unit) {
+                    plain
+                } else {
+                    let (low, after) = code_unit(rest.strip_prefix("\\u")?)?;
+                    rest = after;
+                    surrogates(unit, low)?
                 }
             }
             plain => plain,

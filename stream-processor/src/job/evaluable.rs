@@ -27,7 +27,7 @@ impl Evaluable {
     ///
     /// # Errors
     ///
-    /// DataFusion has no evaluation for an expression, or gives it another type than the plan does.
+    /// `datafusion` has no evaluation for an expression, or gives it another type than the plan does.
     pub(crate) fn new(plan: &SinkPlan, input: &SchemaRef) -> Result<Self> {
         let names = DFSchema::try_from(Arc::clone(input))?;
         let props = ExecutionProps::new();

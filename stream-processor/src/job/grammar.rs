@@ -316,10 +316,8 @@ impl Statements<'_> {
         self.words(&["FROM"])?;
         let from = self.name("the source table")?;
         let from_alias = self.alias()?;
-        let filter = match self.parser.parse_keyword(Keyword::WHERE) {
-            true => Some(self.expr()?.0),
-            false => None,
-        };
+        let filter =
+            if self.parser.parse_keyword(Keyword::WHERE) { Some(self.expr()?.0) } else { None };
         let end = self.parser.get_current_token().span;
         let sql = slice(self.text, start.start, end.end);
         Ok(Insert { table, items, from, from_alias, filter, sql, span })

@@ -113,7 +113,7 @@ fn check(
     let mut rejects = decoded.rejects.iter();
     for ((payload, expected), offset) in payloads.iter().zip(expected).zip(0..) {
         let Expected::Reject(reason) = expected else { continue };
-        let text = shown(payload);
+        let text = shown(payload.as_deref());
         let Some(reject) = rejects.next() else { panic!("{context}: not {reason}: {text}") };
         let found = (reject.offset.get(), reject.reason);
         assert_eq!(found, (offset, *reason), "{context}: {}: {text}", reject.detail);
@@ -121,7 +121,7 @@ fn check(
     }
     if let Some(reject) = rejects.next() {
         let offset = usize::try_from(reject.offset.get()).unwrap();
-        panic!("{context}: {reject:?} was {}", shown(&payloads[offset]));
+        panic!("{context}: {reject:?} was {}", shown(payloads[offset].as_deref()));
     }
     check_rows(decoded, payloads, expected, wanted, context);
 }
@@ -141,7 +141,7 @@ fn check_rows(
         if !wanted(cells) {
             continue;
         }
-        let text = shown(payload);
+        let text = shown(payload.as_deref());
         assert_eq!(places.get(row), Some(&offset), "{context}: no row for {text}");
         assert_eq!(&cells_of(&decoded.batch, row), cells, "{context}: {text}");
         row += 1;
@@ -149,10 +149,8 @@ fn check_rows(
     assert_eq!(row, decoded.batch.num_rows(), "{context}: rows too many: {places:?}");
 }
 
-fn shown(payload: &Option<Vec<u8>>) -> String {
-    payload
-        .as_ref()
-        .map_or("null".into(), |p| String::from_utf8_lossy(p).escape_debug().to_string())
+fn shown(payload: Option<&[u8]>) -> String {
+    payload.map_or("null".into(), |bytes| String::from_utf8_lossy(bytes).escape_debug().to_string())
 }
 
 fn cells_of(batch: &RecordBatch, row: usize) -> Vec<Cell> {

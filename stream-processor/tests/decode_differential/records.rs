@@ -10,7 +10,7 @@ pub(crate) struct Records {
     dice: Dice,
 }
 
-/// SplitMix64: small, seeded, good enough to choose mutations.
+/// `SplitMix64`: small, seeded, good enough to choose mutations.
 struct Dice(u64);
 
 impl Dice {
@@ -194,7 +194,7 @@ impl Records {
         for _ in 0..self.dice.below(4) {
             let index = self.dice.below(fields.len());
             match self.dice.below(8) {
-                0 => fields[index].1 = self.dice.one_of(VALUES).to_owned(),
+                0 => fields[index].1 = self.dice.one_of(VALUES).into(),
                 1 => fields[index].1 = self.scalar(),
                 2 => drop(fields.remove(index)),
                 3 => {
@@ -215,9 +215,10 @@ impl Records {
                 }
                 _ => {
                     let name = format!("\"{}\"", self.dice.one_of(EXTRA_FIELDS));
-                    let value = match self.dice.one_in(2) {
-                        true => self.dice.one_of(VALUES).to_owned(),
-                        false => self.scalar(),
+                    let value = if self.dice.one_in(2) {
+                        self.dice.one_of(VALUES).to_owned()
+                    } else {
+                        self.scalar()
                     };
                     fields.insert(index, (name, value));
                 }
@@ -231,14 +232,17 @@ impl Records {
 
     fn write(&mut self, fields: &[(String, String)]) -> String {
         let airy = self.dice.one_in(3);
-        let mut space = || match airy && self.dice.one_in(2) {
-            true => self.dice.one_of(&[" ", "\n", "\t", "\r\n", "   "]),
-            false => "",
+        let mut space = || {
+            if airy && self.dice.one_in(2) {
+                self.dice.one_of(&[" ", "\n", "\t", "\r\n", "   "])
+            } else {
+                ""
+            }
         };
         let mut text = format!("{}{{", space());
         for (index, (key, value)) in fields.iter().enumerate() {
             let comma = if index == 0 { "" } else { "," };
-            text += &format!("{comma}{}{key}{}:{}{value}{}", space(), space(), space(), space());
+            text += &[comma, space(), key, space(), ":", space(), value, space()].concat();
         }
         text + "}" + space()
     }
@@ -270,9 +274,12 @@ impl Records {
 
     /// The same key, some of its letters escaped.
     fn escaped(&mut self, key: &str) -> String {
-        let escape = |letter: char| match letter.is_ascii_alphabetic() && self.dice.one_in(3) {
-            true => format!("\\u{:04x}", u32::from(letter)),
-            false => letter.to_string(),
+        let escape = |letter: char| {
+            if letter.is_ascii_alphabetic() && self.dice.one_in(3) {
+                format!("\\u{:04x}", u32::from(letter))
+            } else {
+                letter.to_string()
+            }
         };
         key.chars().map(escape).collect()
     }
@@ -308,9 +315,10 @@ impl Iterator for Records {
         if self.dice.one_in(40) {
             return Some(Some(self.dice.one_of(VALUES).into()));
         }
-        let mut bytes = match self.dice.one_in(4) {
-            true => payload,
-            false => self.rewrite(std::str::from_utf8(&payload).unwrap()).into_bytes(),
+        let mut bytes = if self.dice.one_in(4) {
+            payload
+        } else {
+            self.rewrite(std::str::from_utf8(&payload).unwrap()).into_bytes()
         };
         if self.dice.one_in(4) {
             self.damage(&mut bytes);

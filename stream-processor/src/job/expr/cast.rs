@@ -22,11 +22,16 @@ pub(super) fn cast(typed: Typed, kind: &CastKind, to: &DataType, span: Span) -> 
         CastKind::TryCast => true,
         _ => return Err(refused("this way to cast", span).hint("write CAST(x AS type)")),
     };
-    let target = SqlType::parse(to, typed.span)?.column_type;
+    let SqlType { column_type: target, precision } = SqlType::parse(to, typed.span)?;
     let Some(from) = typed.column_type else { return widen(typed, target) };
+    let to_time = matches!(target, ColumnType::Timestamp | ColumnType::Timestamptz);
+    if to_time && typed.precision > precision {
+        let message = format!("CAST from {} digits of a second to {precision}", typed.precision);
+        return Err(typed.error(message + " is not supported").hint("keep the digits"));
+    }
     match conversion(from, target) {
         Conversion::Same => Ok(typed),
-        Conversion::Safe => Ok(convert(typed, target)),
+        Conversion::Safe => Ok(Typed { precision, ..convert(&typed, target) }),
         Conversion::MayOverflow if try_cast => {
             let expr = logical_expr::try_cast(typed.expr.clone(), target.to_arrow());
             let converted = Typed::strict(expr, target, typed.span, &[&typed]);
@@ -59,7 +64,6 @@ fn conversion(from: ColumnType, to: ColumnType) -> Conversion {
     use ColumnType::{Date, Decimal, Double, Float, Int, Long, String, Timestamp, Timestamptz};
     match (from, to) {
         (from, to) if from == to => Conversion::Same,
-        (Int, Long | Double) | (Long | Float, Double) => Conversion::Safe,
         (Int | Long | Decimal { .. }, Decimal { precision, scale }) => {
             let Some((whole, fraction)) = digits(from) else { return Conversion::None };
             // Rounding half up can carry into one more digit.
@@ -69,7 +73,9 @@ fn conversion(from: ColumnType, to: ColumnType) -> Conversion {
         (Decimal { precision, scale }, Int) if precision - scale <= 9 => Conversion::Safe,
         (Decimal { precision, scale }, Long) if precision - scale <= 18 => Conversion::Safe,
         (Decimal { precision, .. }, Double) if precision <= DOUBLE_DIGITS_EXACT => Conversion::Safe,
-        (Int | Long | Decimal { .. } | Date, String)
+        (Int, Long | Double)
+        | (Long | Float, Double)
+        | (Int | Long | Decimal { .. } | Date, String)
         | (Timestamptz, Timestamp | Date)
         | (Timestamp, Timestamptz | Date)
         | (Date, Timestamp | Timestamptz) => Conversion::Safe,
@@ -93,7 +99,7 @@ pub(super) fn widen(typed: Typed, target: ColumnType) -> Result<Typed> {
         return Ok(Typed { literal: typed.literal, ..literal });
     }
     match conversion(from, target) {
-        Conversion::Same | Conversion::Safe => Ok(convert(typed, target)),
+        Conversion::Same | Conversion::Safe => Ok(convert(&typed, target)),
         Conversion::MayOverflow | Conversion::None => {
             let message =
                 format!("{} does not turn into {}", types::name(from), types::name(target));
@@ -102,10 +108,10 @@ pub(super) fn widen(typed: Typed, target: ColumnType) -> Result<Typed> {
     }
 }
 
-fn convert(typed: Typed, target: ColumnType) -> Typed {
+fn convert(typed: &Typed, target: ColumnType) -> Typed {
     let expr = logical_expr::cast(typed.expr.clone(), target.to_arrow());
     let computed_float = typed.computed_float;
-    Typed { computed_float, ..Typed::strict(expr, target, typed.span, &[&typed]) }
+    Typed { computed_float, ..Typed::strict(expr, target, typed.span, &[typed]) }
 }
 
 /// The one type that Flink gives several results.
@@ -165,7 +171,9 @@ pub(super) fn typed_string(text: &TypedString) -> Result<Typed> {
             let micros = decode::parse_timestamp(value.as_bytes(), TimestampStyle::Sql, 6, false)
                 .ok_or_else(|| wrong().hint("write TIMESTAMP '2025-01-31 23:59:59'"))?;
             let literal = logical_expr::lit(ScalarValue::TimestampMicrosecond(Some(micros), None));
-            Ok(Typed::new(literal, ColumnType::Timestamp, span))
+            let precision = value.split_once('.').map_or(0, |(_, digits)| digits.len());
+            let precision = u8::try_from(precision).unwrap_or(u8::MAX);
+            Ok(Typed { precision, ..Typed::new(literal, ColumnType::Timestamp, span) })
         }
         _ => Err(refused(&format!("a {} literal", text.data_type), span)),
     }

@@ -1,7 +1,7 @@
 //! Comparisons, and what is made of them: IN, BETWEEN, LIKE.
 
 use datafusion::logical_expr::expr::Like;
-use datafusion::logical_expr::{self, BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{self, Expr, Operator};
 use lakehouse::spec::ColumnType;
 
 use super::{Typed, cast, numbers};
@@ -19,22 +19,22 @@ pub(super) fn compare(left: Typed, op: Operator, right: Typed) -> Result<Typed> 
         return Err(left.error(format!("BOOLEAN has no order for `{op}`")));
     }
     let (left, right) = same_type(left, right)?;
-    Ok(binary(&left, op, &right))
+    Ok(Typed::binary(&left, op, &right, ColumnType::Boolean))
 }
 
 /// `IS [NOT] DISTINCT FROM`, which takes NULL for a value.
 pub(super) fn distinct(left: Typed, right: Typed, distinct: bool) -> Result<Typed> {
     let (left, right) = same_type(left, right)?;
     let op = if distinct { Operator::IsDistinctFrom } else { Operator::IsNotDistinctFrom };
-    Ok(Typed { nullable: false, ..binary(&left, op, &right) })
+    let test = Typed::binary(&left, op, &right, ColumnType::Boolean);
+    Ok(Typed { nullable: false, ..test })
 }
 
 /// `[NOT] BETWEEN low AND high`.
 pub(super) fn between(typed: &Typed, low: Typed, high: Typed, negated: bool) -> Result<Typed> {
     let above = compare(typed.clone(), Operator::GtEq, low)?;
     let below = compare(typed.clone(), Operator::LtEq, high)?;
-    let expr = above.expr.clone().and(below.expr.clone());
-    let inside = Typed::strict(expr, ColumnType::Boolean, typed.span, &[&above, &below]);
+    let inside = Typed::binary(&above, Operator::And, &below, ColumnType::Boolean);
     Ok(negate_if(negated, inside))
 }
 
@@ -50,10 +50,7 @@ pub(super) fn in_list(typed: &Typed, list: Vec<Typed>, negated: bool) -> Result<
         let equal = compare(typed.clone(), Operator::Eq, item.clone())?;
         any = Some(match any {
             None => equal,
-            Some(any) => {
-                let expr = any.expr.clone().or(equal.expr.clone());
-                Typed::strict(expr, ColumnType::Boolean, typed.span, &[&any, &equal])
-            }
+            Some(any) => Typed::binary(&any, Operator::Or, &equal, ColumnType::Boolean),
         });
         items.push(item);
     }
@@ -67,10 +64,10 @@ pub(super) fn in_list(typed: &Typed, list: Vec<Typed>, negated: bool) -> Result<
 }
 
 /// `[NOT] LIKE 'pattern'`.
-pub(super) fn like(typed: Typed, pattern: Typed, negated: bool) -> Result<Typed> {
+pub(super) fn like(typed: &Typed, pattern: &Typed, negated: bool) -> Result<Typed> {
     typed.is(ColumnType::String, "LIKE")?;
     pattern.is(ColumnType::String, "LIKE")?;
-    let Some(text) = text_literal(&pattern) else {
+    let Some(text) = text_literal(pattern) else {
         return Err(pattern.error("LIKE takes a pattern that is written out"));
     };
     if text.contains('\\') {
@@ -79,11 +76,11 @@ pub(super) fn like(typed: Typed, pattern: Typed, negated: bool) -> Result<Typed>
     let expr = Expr::Like(Like::new(
         negated,
         Box::new(typed.expr.clone()),
-        Box::new(pattern.expr),
+        Box::new(pattern.expr.clone()),
         None,
         false,
     ));
-    Ok(Typed::strict(expr, ColumnType::Boolean, typed.span, &[&typed]))
+    Ok(Typed::strict(expr, ColumnType::Boolean, typed.span, &[typed]))
 }
 
 /// The text, if it was written out.
@@ -95,19 +92,7 @@ pub(super) fn text_literal(typed: &Typed) -> Option<&str> {
 }
 
 fn negate_if(negated: bool, typed: Typed) -> Typed {
-    match negated {
-        true => Typed { expr: logical_expr::not(typed.expr.clone()), ..typed },
-        false => typed,
-    }
-}
-
-fn binary(left: &Typed, op: Operator, right: &Typed) -> Typed {
-    let expr = Expr::BinaryExpr(BinaryExpr::new(
-        Box::new(left.expr.clone()),
-        op,
-        Box::new(right.expr.clone()),
-    ));
-    Typed::strict(expr, ColumnType::Boolean, left.span, &[left, right])
+    if negated { Typed { expr: logical_expr::not(typed.expr.clone()), ..typed } } else { typed }
 }
 
 /// Both sides in one type that keeps every value apart.
@@ -144,13 +129,13 @@ fn same_type(left: Typed, right: Typed) -> Result<(Typed, Typed)> {
     };
     let (left, right) = (cast::widen(left, target)?, cast::widen(right, target)?);
     if matches!(target, ColumnType::Float | ColumnType::Double) {
-        return Ok((ordered_float(left, target)?, ordered_float(right, target)?));
+        return Ok((ordered_float(&left, target)?, ordered_float(&right, target)?));
     }
     Ok((left, right))
 }
 
 /// Arrow tells -0.0 from 0.0, Flink does not; adding zero makes them one.
-fn ordered_float(typed: Typed, column_type: ColumnType) -> Result<Typed> {
+fn ordered_float(typed: &Typed, column_type: ColumnType) -> Result<Typed> {
     if typed.computed_float {
         return Err(typed
             .error("a computed DOUBLE can't be compared")
@@ -160,7 +145,7 @@ fn ordered_float(typed: Typed, column_type: ColumnType) -> Result<Typed> {
         ColumnType::Float => logical_expr::lit(0.0_f32),
         _ => logical_expr::lit(0.0_f64),
     };
-    Ok(Typed { expr: typed.expr.clone() + zero, ..typed })
+    Ok(Typed { expr: typed.expr.clone() + zero, ..typed.clone() })
 }
 
 fn incomparable(left: &Typed, right: &Typed) -> JobError {

@@ -115,9 +115,9 @@ pub(super) fn call(name: &str, args: Vec<Typed>, span: Span) -> Result<Typed> {
             let expr = expr_fn::character_length(text.expr.clone());
             Ok(Typed::strict(expr, ColumnType::Int, span, &[&text]))
         }
-        ("SUBSTRING", 2 | 3, Some(text), from, length) => substring(text, from, length, span),
-        ("LEFT", 2, Some(text), Some(length), _) => edge(text, &length, "LEFT", expr_fn::left),
-        ("RIGHT", 2, Some(text), Some(length), _) => edge(text, &length, "RIGHT", expr_fn::right),
+        ("SUBSTRING", 2 | 3, Some(text), from, length) => substring(&text, from, length, span),
+        ("LEFT", 2, Some(text), Some(length), _) => edge(&text, &length, "LEFT", expr_fn::left),
+        ("RIGHT", 2, Some(text), Some(length), _) => edge(&text, &length, "RIGHT", expr_fn::right),
         ("REPLACE", 3, Some(text), Some(from), Some(to)) => replace(&text, &from, &to),
         ("CONCAT", 1.., Some(first), second, third) => {
             let rest = [second, third].into_iter().flatten().chain(args);
@@ -186,7 +186,7 @@ pub(super) fn trim(
 
 /// `SUBSTRING(text FROM start [FOR length])`, counted in characters from 1.
 pub(super) fn substring(
-    text: Typed,
+    text: &Typed,
     from: Option<Typed>,
     length: Option<Typed>,
     span: Span,
@@ -195,7 +195,7 @@ pub(super) fn substring(
     let start = integer_literal(&from, 1, "SUBSTRING's start")?;
     let length =
         length.map(|length| integer_literal(&length, 0, "SUBSTRING's length")).transpose()?;
-    text_to_view(&text, "SUBSTRING", |text| match length {
+    text_to_view(text, "SUBSTRING", |text| match length {
         Some(length) => {
             expr_fn::substring(text, logical_expr::lit(start), logical_expr::lit(length))
         }
@@ -203,9 +203,9 @@ pub(super) fn substring(
     })
 }
 
-fn edge(text: Typed, length: &Typed, what: &str, of: fn(Expr, Expr) -> Expr) -> Result<Typed> {
+fn edge(text: &Typed, length: &Typed, what: &str, of: fn(Expr, Expr) -> Expr) -> Result<Typed> {
     let length = integer_literal(length, 0, &format!("{what}'s length"))?;
-    text_to_text(&text, what, |text| of(text, logical_expr::lit(length)))
+    text_to_text(text, what, |text| of(text, logical_expr::lit(length)))
 }
 
 /// Numbers below `least` mean different things to the engines.
@@ -217,11 +217,11 @@ fn integer_literal(typed: &Typed, least: i64, what: &str) -> Result<i64> {
 }
 
 /// `POSITION(needle IN text)`, counted in characters from 1; 0 when absent.
-pub(super) fn position(needle: Typed, text: Typed) -> Result<Typed> {
+pub(super) fn position(needle: &Typed, text: &Typed) -> Result<Typed> {
     needle.is(ColumnType::String, "POSITION")?;
     text.is(ColumnType::String, "POSITION")?;
     let expr = expr_fn::strpos(text.expr.clone(), needle.expr.clone());
-    Ok(Typed::strict(expr, ColumnType::Int, needle.span, &[&text, &needle]))
+    Ok(Typed::strict(expr, ColumnType::Int, needle.span, &[text, needle]))
 }
 
 fn replace(text: &Typed, from: &Typed, to: &Typed) -> Result<Typed> {
@@ -242,14 +242,7 @@ pub(super) fn concat(parts: Vec<Typed>, span: Span) -> Result<Typed> {
         part.is(ColumnType::String, "`||`")?;
         all = Some(match all {
             None => part,
-            Some(all) => {
-                let expr = logical_expr::binary_expr(
-                    all.expr.clone(),
-                    Operator::StringConcat,
-                    part.expr.clone(),
-                );
-                Typed::strict(expr, ColumnType::String, span, &[&all, &part])
-            }
+            Some(all) => Typed::binary(&all, Operator::StringConcat, &part, ColumnType::String),
         });
     }
     all.ok_or_else(|| JobError::at(span, "CONCAT takes at least one text"))

@@ -1,8 +1,8 @@
-//! SQL expression → typed DataFusion expression.
+//! SQL expression → typed `datafusion` expression.
 //!
 //! Owns the meaning of every operator and function of the subset, which is Flink's meaning: types are
 //! derived by Flink's rules and every conversion is written into the expression here, so nothing is
-//! left for DataFusion to coerce. What the two engines would answer differently is refused.
+//! left for `datafusion` to coerce. What the two engines would answer differently is refused.
 //!
 //! It also knows which expressions can fail on a row ([`Typed::fallible`]) and which may be null; the
 //! plan relies on both.
@@ -14,7 +14,7 @@ mod numbers;
 
 use datafusion::common::{Column, ScalarValue};
 use datafusion::logical_expr::expr::Case;
-use datafusion::logical_expr::{self, Expr};
+use datafusion::logical_expr::{self, BinaryExpr, Expr, Operator};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CaseWhen, Expr as Sql, Ident, Spanned, UnaryOperator, Value,
 };
@@ -34,6 +34,8 @@ pub(super) struct Typed {
     pub(super) nullable: bool,
     /// Whether evaluating it can fail on a row.
     pub(super) fallible: bool,
+    /// Digits after the seconds that a timestamp may have.
+    precision: u8,
     /// The exact value of a number that was written out.
     literal: Option<numbers::Exact>,
     /// A float that was computed, so it might be NaN, which the engines order differently.
@@ -48,6 +50,7 @@ impl Typed {
             column_type: Some(column_type),
             nullable: false,
             fallible: false,
+            precision: 0,
             literal: None,
             computed_float: false,
             span,
@@ -61,6 +64,13 @@ impl Typed {
             fallible: inputs.iter().any(|input| input.fallible),
             ..Self::new(expr, column_type, span)
         }
+    }
+
+    /// `left op right`, of the type that is given.
+    fn binary(left: &Self, op: Operator, right: &Self, column_type: ColumnType) -> Self {
+        let (left_expr, right_expr) = (Box::new(left.expr.clone()), Box::new(right.expr.clone()));
+        let expr = Expr::BinaryExpr(BinaryExpr::new(left_expr, op, right_expr));
+        Self::strict(expr, column_type, left.span, &[left, right])
     }
 
     fn null(span: Span) -> Self {
@@ -141,7 +151,7 @@ impl Scope<'_> {
                 compare::in_list(&self.expr(expr)?, list, *negated)
             }
             Sql::Like { negated, any: false, expr, pattern, escape_char: None } => {
-                compare::like(self.expr(expr)?, self.expr(pattern)?, *negated)
+                compare::like(&self.expr(expr)?, &self.expr(pattern)?, *negated)
             }
             Sql::Like { .. } => Err(refused("LIKE with ANY or ESCAPE", span)),
             Sql::Case { operand, conditions, else_result, .. } => {
@@ -154,13 +164,15 @@ impl Scope<'_> {
             Sql::Substring { expr, substring_from, substring_for, .. } => {
                 let from = substring_from.as_deref().map(|from| self.expr(from)).transpose()?;
                 let count = substring_for.as_deref().map(|count| self.expr(count)).transpose()?;
-                functions::substring(self.expr(expr)?, from, count, span)
+                functions::substring(&self.expr(expr)?, from, count, span)
             }
             Sql::Trim { expr, trim_where, trim_what, trim_characters: None } => {
                 let what = trim_what.as_deref().map(|what| self.expr(what)).transpose()?;
                 functions::trim(&self.expr(expr)?, *trim_where, what.as_ref())
             }
-            Sql::Position { expr, r#in } => functions::position(self.expr(expr)?, self.expr(r#in)?),
+            Sql::Position { expr, r#in } => {
+                functions::position(&self.expr(expr)?, &self.expr(r#in)?)
+            }
             Sql::Extract { field, expr, .. } => functions::extract(field, &self.expr(expr)?, span),
             _ => Err(refused("this expression", span)),
         }
@@ -189,11 +201,10 @@ impl Scope<'_> {
         };
         let expr = Expr::Column(Column::new_unqualified(&column.name));
         let typed = Typed::new(expr, column.column_type, name.span);
-        Ok(Typed { nullable: column.nullable, ..typed })
+        Ok(Typed { nullable: column.nullable, precision: column.precision, ..typed })
     }
 
     fn binary(&self, left: &Sql, op: &BinaryOperator, right: &Sql) -> Result<Typed> {
-        use logical_expr::Operator;
         let comparison = match op {
             BinaryOperator::Eq => Some(Operator::Eq),
             BinaryOperator::NotEq => Some(Operator::NotEq),
@@ -209,10 +220,9 @@ impl Scope<'_> {
         match op {
             BinaryOperator::And | BinaryOperator::Or => {
                 let (left, right) = (self.boolean(left, "AND/OR")?, self.boolean(right, "AND/OR")?);
-                let inputs = [&left, &right];
-                let both = if *op == BinaryOperator::And { Expr::and } else { Expr::or };
-                let expr = both(left.expr.clone(), right.expr.clone());
-                Ok(Typed::strict(expr, ColumnType::Boolean, left.span, &inputs))
+                let and = *op == BinaryOperator::And;
+                let operator = if and { Operator::And } else { Operator::Or };
+                Ok(Typed::binary(&left, operator, &right, ColumnType::Boolean))
             }
             BinaryOperator::StringConcat => {
                 functions::concat(vec![self.expr(left)?, self.expr(right)?], left.span())
@@ -256,11 +266,9 @@ impl Scope<'_> {
         let mut branches = Vec::new();
         for CaseWhen { condition, result } in conditions {
             let when = match &operand {
-                Some(operand) => compare::compare(
-                    operand.clone(),
-                    logical_expr::Operator::Eq,
-                    self.expr(condition)?,
-                )?,
+                Some(operand) => {
+                    compare::compare(operand.clone(), Operator::Eq, self.expr(condition)?)?
+                }
                 None => self.boolean(condition, "WHEN")?,
             };
             branches.push((when, self.expr(result)?));
@@ -294,17 +302,25 @@ fn case(branches: Vec<(Typed, Typed)>, otherwise: Typed, span: Span) -> Result<T
     let mut nullable = otherwise.nullable;
     let mut fallible = otherwise.fallible;
     let mut computed_float = otherwise.computed_float;
+    let mut precision = otherwise.precision;
     let mut when_then_expr = Vec::new();
     for (when, then) in branches {
         nullable |= then.nullable;
         fallible |= when.fallible || then.fallible;
         computed_float |= then.computed_float;
+        precision = precision.max(then.precision);
         let then = cast::widen(then, column_type)?;
         when_then_expr.push((Box::new(when.expr), Box::new(then.expr)));
     }
     let else_expr = Some(Box::new(cast::widen(otherwise, column_type)?.expr));
     let expr = Expr::Case(Case { expr: None, when_then_expr, else_expr });
-    Ok(Typed { nullable, fallible, computed_float, ..Typed::new(expr, column_type, span) })
+    Ok(Typed {
+        nullable,
+        fallible,
+        precision,
+        computed_float,
+        ..Typed::new(expr, column_type, span)
+    })
 }
 
 fn literal(value: &Value, span: Span) -> Result<Typed> {

@@ -4,7 +4,7 @@
 //! than 38 digits has no place here, because Flink would answer NULL.
 
 use datafusion::common::ScalarValue;
-use datafusion::logical_expr::{self, BinaryExpr, Expr, Operator};
+use datafusion::logical_expr::{self, Expr, Operator};
 use datafusion::sql::sqlparser::ast::BinaryOperator;
 use datafusion::sql::sqlparser::tokenizer::Span;
 use lakehouse::spec::ColumnType;
@@ -106,7 +106,7 @@ pub(super) fn negate(typed: Typed) -> Result<Typed> {
         return exact_literal(Exact { unscaled: -unscaled, scale }, typed.span);
     }
     match is_number(&typed, "-")? {
-        // Wraps, as Flink's does; DataFusion's own negation fails on the smallest integer.
+        // Wraps, as Flink's does; `datafusion`'s own negation fails on the smallest integer.
         ColumnType::Int | ColumnType::Long => {
             let zero = exact_literal(Exact { unscaled: 0, scale: 0 }, typed.span)?;
             arithmetic(zero, &BinaryOperator::Minus, typed)
@@ -183,7 +183,7 @@ fn integers(left: Typed, op: Operator, right: Typed, column_type: ColumnType) ->
         return Err(right.error("dividing by -1 is not supported").hint("write -x"));
     }
     let (left, right) = (cast::widen(left, column_type)?, cast::widen(right, column_type)?);
-    let typed = binary(left, op, right, column_type);
+    let typed = Typed::binary(&left, op, &right, column_type);
     Ok(Typed { fallible: typed.fallible || by_zero, ..typed })
 }
 
@@ -201,7 +201,7 @@ fn floats(left: Typed, op: Operator, right: Typed) -> Result<Typed> {
     }
     let (left, right) =
         (cast::widen(left, ColumnType::Double)?, cast::widen(right, ColumnType::Double)?);
-    Ok(Typed { computed_float: true, ..binary(left, op, right, ColumnType::Double) })
+    Ok(Typed { computed_float: true, ..Typed::binary(&left, op, &right, ColumnType::Double) })
 }
 
 fn decimals(left: Typed, op: Operator, right: Typed) -> Result<Typed> {
@@ -219,13 +219,13 @@ fn decimals(left: Typed, op: Operator, right: Typed) -> Result<Typed> {
         }
     };
     let precision = whole + scale;
-    // DataFusion counts one digit more for a product.
+    // `datafusion` counts one digit more for a product.
     if precision >= DECIMAL_DIGITS_MAX {
         return Err(JobError::at(span, format!("the result may need {precision} digits"))
             .hint("CAST the operands to DECIMALs with fewer digits"));
     }
     let column_type = ColumnType::Decimal { precision, scale };
-    let typed = binary(left.typed, op, right.typed, column_type);
+    let typed = Typed::binary(&left.typed, op, &right.typed, column_type);
     let expr = logical_expr::cast(typed.expr, column_type.to_arrow());
     Ok(Typed { expr, ..typed })
 }
@@ -243,14 +243,4 @@ fn as_decimal(typed: Typed) -> Result<DecimalOperand> {
     };
     let decimal = ColumnType::Decimal { precision: whole + scale, scale };
     Ok(DecimalOperand { typed: cast::widen(typed, decimal)?, whole, scale })
-}
-
-fn binary(left: Typed, op: Operator, right: Typed, column_type: ColumnType) -> Typed {
-    let inputs = [&left, &right];
-    let expr = Expr::BinaryExpr(BinaryExpr::new(
-        Box::new(left.expr.clone()),
-        op,
-        Box::new(right.expr.clone()),
-    ));
-    Typed::strict(expr, column_type, left.span, &inputs)
 }
