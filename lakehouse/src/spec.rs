@@ -86,8 +86,11 @@ impl ColumnType {
             DataType::Timestamp(TimeUnit::Microsecond, Some(_)) => Self::Timestamptz,
             DataType::Timestamp(TimeUnit::Microsecond, None) => Self::Timestamp,
             other => {
-                return Err(Error::new(Kind::Config, "no Iceberg type holds this exactly; cast it")
-                    .with("type", other));
+                return Err(Error::new(
+                    Kind::Config,
+                    "no Iceberg type holds this exactly; cast it",
+                )
+                .with("type", other));
             }
         })
     }

@@ -139,7 +139,8 @@ impl Worker {
                 Action::Seek(generation, starts) => {
                     self.generation = generation;
                     self.pipe.retain(|queued| !matches!(queued, Queued::Chunk(_)));
-                    for (cuts, table) in self.cuts.iter_mut().zip(std::mem::take(&mut self.reread)) {
+                    for (cuts, table) in self.cuts.iter_mut().zip(std::mem::take(&mut self.reread))
+                    {
                         cuts.extend(table);
                     }
                     for (p, offset) in starts {
