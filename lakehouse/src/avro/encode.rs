@@ -14,7 +14,8 @@ use arrow::datatypes::{
     TimestampMicrosecondType,
 };
 
-use super::schema::{StoredColumn, TableSchema, decimal_bytes};
+use super::record::decimal_bytes;
+use super::schema::{StoredColumn, TableSchema};
 use crate::spec::ColumnType;
 use crate::{Error, Kind, Result};
 

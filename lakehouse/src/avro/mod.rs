@@ -10,7 +10,9 @@ use std::str::FromStr;
 use crate::{Error, Kind};
 
 mod compress;
+mod days;
 mod encode;
+mod record;
 mod schema;
 mod writer;
 

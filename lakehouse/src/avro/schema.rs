@@ -11,15 +11,11 @@ use std::sync::Arc;
 use arrow::datatypes::{Field, Schema, SchemaRef};
 use chrono::{DateTime, Days};
 use iceberg::spec::{NestedField, PrimitiveType, Schema as IcebergSchema, Type};
-use serde::Serialize;
-use serde_json::Value;
 use uuid::Uuid;
 
+use super::record::{avro_name, record_json};
 use crate::spec::{ColumnType, TableSpec};
 use crate::{Error, Kind, Result};
-
-/// The name Iceberg's Java library gives the record of every data file.
-const RECORD_NAME: &str = "table";
 
 /// A column as stored: what a batch calls it, and the id that survives a rename.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -91,9 +87,7 @@ impl TableSchema {
             Field::new(&column.name, column.column_type.to_arrow(), !column.required)
         };
         let arrow = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
-        let avro_json = serde_json::to_string(&avro_record(&columns)).map_err(|err| {
-            Error::new(Kind::Bug, "the Avro schema does not serialise").because(err)
-        })?;
+        let avro_json = record_json(&columns)?;
         Ok(Self { columns, arrow, avro_json, partition })
     }
 
@@ -122,7 +116,7 @@ impl TableSchema {
         let mut path = String::from("data/");
         if let Some((_, column)) = self.partition_column() {
             let day = day.map_or_else(|| "null".to_owned(), date);
-            let _infallible = write!(path, "{}_day={day}/", path_safe(&column.name));
+            let _infallible = write!(path, "{}_day={day}/", avro_name(&column.name));
         }
         let _infallible = write!(path, "{id}.avro");
         path
@@ -196,14 +190,6 @@ pub(crate) fn column_type(field_type: &Type) -> Result<ColumnType> {
     })
 }
 
-/// Bytes that hold any unscaled value of `precision` digits in two's complement, the size Iceberg
-/// prescribes for a decimal's `fixed`.
-pub(crate) fn decimal_bytes(precision: u8) -> usize {
-    let largest = 10_u128.pow(precision.into()) - 1;
-    let bits = u128::BITS - largest.leading_zeros() + 1;
-    bits.div_ceil(8) as usize
-}
-
 fn day_column(columns: &[StoredColumn], name: &str) -> Result<usize> {
     let index = columns.iter().position(|column| column.name == name).ok_or_else(|| {
         Error::new(Kind::Refused, "the partition column is missing").with("column", name)
@@ -214,127 +200,6 @@ fn day_column(columns: &[StoredColumn], name: &str) -> Result<usize> {
             .with("column", name)
             .with("type", other.map_or_else(String::new, |t| t.to_string()))),
     }
-}
-
-/// The record schema; serialised field by field, so that its text never depends on a map's order.
-#[derive(Serialize)]
-struct AvroRecord {
-    r#type: &'static str,
-    name: &'static str,
-    fields: Vec<AvroField>,
-}
-
-#[derive(Serialize)]
-struct AvroField {
-    name: String,
-    r#type: Nullable,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    default: Option<Value>,
-    #[serde(rename = "field-id")]
-    field_id: i32,
-    #[serde(rename = "iceberg-field-name", skip_serializing_if = "Option::is_none")]
-    iceberg_name: Option<String>,
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum Nullable {
-    No(AvroType),
-    Yes(&'static str, AvroType),
-}
-
-#[derive(Serialize)]
-#[serde(untagged)]
-enum AvroType {
-    Primitive(&'static str),
-    Logical {
-        r#type: &'static str,
-        #[serde(rename = "logicalType")]
-        logical_type: &'static str,
-        #[serde(rename = "adjust-to-utc", skip_serializing_if = "Option::is_none")]
-        adjust_to_utc: Option<bool>,
-    },
-    Decimal {
-        r#type: &'static str,
-        name: String,
-        size: usize,
-        #[serde(rename = "logicalType")]
-        logical_type: &'static str,
-        precision: u8,
-        scale: u8,
-    },
-}
-
-fn avro_record(columns: &[StoredColumn]) -> AvroRecord {
-    let fields = columns.iter().map(avro_field).collect();
-    AvroRecord { r#type: "record", name: RECORD_NAME, fields }
-}
-
-fn avro_field(column: &StoredColumn) -> AvroField {
-    let avro_type = avro_type(column);
-    let name = avro_name(&column.name);
-    AvroField {
-        iceberg_name: (name != column.name).then(|| column.name.clone()),
-        name,
-        r#type: if column.required {
-            Nullable::No(avro_type)
-        } else {
-            Nullable::Yes("null", avro_type)
-        },
-        default: (!column.required).then_some(Value::Null),
-        field_id: column.id,
-    }
-}
-
-/// Avro lets a named type be defined once, and later uses are its name alone. Readers get that wrong
-/// for decimals (apache-avro 0.21: "unresolved schema reference"), so each field names its own.
-fn avro_type(column: &StoredColumn) -> AvroType {
-    let primitive = |name| AvroType::Primitive(name);
-    let logical = |r#type, logical_type, adjust_to_utc| AvroType::Logical {
-        r#type,
-        logical_type,
-        adjust_to_utc,
-    };
-    match column.column_type {
-        ColumnType::Boolean => primitive("boolean"),
-        ColumnType::Int => primitive("int"),
-        ColumnType::Long => primitive("long"),
-        ColumnType::Float => primitive("float"),
-        ColumnType::Double => primitive("double"),
-        ColumnType::String => primitive("string"),
-        ColumnType::Binary => primitive("bytes"),
-        ColumnType::Date => logical("int", "date", None),
-        ColumnType::Timestamptz => logical("long", "timestamp-micros", Some(true)),
-        ColumnType::Timestamp => logical("long", "timestamp-micros", Some(false)),
-        ColumnType::Decimal { precision, scale } => {
-            let name = format!("decimal_{precision}_{scale}_f{}", column.id);
-            let size = decimal_bytes(precision);
-            let (r#type, logical_type) = ("fixed", "decimal");
-            AvroType::Decimal { r#type, name, size, logical_type, precision, scale }
-        }
-    }
-}
-
-/// The column's name in Avro, which allows `[A-Za-z_][A-Za-z0-9_]*` only; the same escapes as
-/// Iceberg's Java library (`AvroSchemaUtil.makeCompatibleName`).
-fn avro_name(name: &str) -> String {
-    let mut escaped = String::with_capacity(name.len());
-    for (index, c) in name.chars().enumerate() {
-        if c == '_' || c.is_ascii_alphabetic() || (index > 0 && c.is_ascii_digit()) {
-            escaped.push(c);
-        } else if c.is_ascii_digit() {
-            escaped.push('_');
-            escaped.push(c);
-        } else {
-            let _infallible = write!(escaped, "_x{:X}", u32::from(c));
-        }
-    }
-    escaped
-}
-
-/// A folder name that every store takes as it is.
-fn path_safe(name: &str) -> String {
-    avro_name(name)
 }
 
 /// `YYYY-MM-DD` of a day counted from 1970-01-01.

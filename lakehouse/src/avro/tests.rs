@@ -12,7 +12,7 @@ use uuid::Uuid;
 
 use super::compress::Compressor;
 use super::encode::put_long;
-use super::schema::decimal_bytes;
+use super::record::decimal_bytes;
 use super::*;
 use crate::spec::{Column, ColumnType, TableSpec, UTC};
 

@@ -1,25 +1,20 @@
 //! The least and the greatest value of a column, batch by batch.
 //!
-//! Owns the order of each type as Iceberg defines it: text by code point, numbers by value, floats
-//! with -0.0 before 0.0 and NaN left out.
+//! Owns the order of each type as Iceberg defines it: text by code point, numbers by value, NaN left
+//! out.
 //!
 //! Iceberg spec, "Manifests", notes on `lower_bounds` and `upper_bounds`.
 
-use std::cmp::Ordering;
-
-use arrow::array::{Array, ArrayRef, AsArray, GenericByteArray, PrimitiveArray};
+use arrow::array::{Array, ArrayRef, AsArray, PrimitiveArray};
 use arrow::compute::{max, max_boolean, min, min_boolean};
 use arrow::datatypes::{
-    ArrowNumericType, ByteArrayType, Date32Type, Decimal128Type, Float32Type, Float64Type,
-    Int32Type, Int64Type, TimestampMicrosecondType,
+    ArrowNumericType, Date32Type, Decimal128Type, Float32Type, Float64Type, Int32Type, Int64Type,
+    TimestampMicrosecondType,
 };
 use iceberg::spec::{Datum, PrimitiveType};
 
+use super::prefix::{Prefix, binary_range, text_range};
 use crate::spec::ColumnType;
-
-/// Text is kept to this many characters and binary to this many bytes, Iceberg's default
-/// (`write.metadata.metrics.default = truncate(16)`).
-const BOUND_LENGTH: usize = 16;
 
 /// Least and greatest value so far; `None` while every value is null or NaN.
 #[derive(Clone, Debug, PartialEq)]
@@ -32,15 +27,6 @@ pub(super) enum Bounds {
     Decimal(Option<(i128, i128)>),
     String(Option<(Prefix, Prefix)>),
     Binary(Option<(Prefix, Prefix)>),
-}
-
-/// The start of a text or binary value.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Prefix {
-    start: Vec<u8>,
-    /// Whether the value goes on. A longer value of the same start is greater, as the derived order
-    /// has it.
-    cut: bool,
 }
 
 impl Bounds {
@@ -90,12 +76,10 @@ impl Bounds {
                 return nans;
             }
             Self::String(bounds) => {
-                let range = bytes_range(array.as_string::<i32>());
-                widen(bounds, range.map(prefixes(text_prefix)), Prefix::lt);
+                widen(bounds, text_range(array.as_string()), Prefix::lt);
             }
             Self::Binary(bounds) => {
-                let range = bytes_range(array.as_binary::<i32>());
-                widen(bounds, range.map(prefixes(binary_prefix)), Prefix::lt);
+                widen(bounds, binary_range(array.as_binary()), Prefix::lt);
             }
         }
         0
@@ -132,13 +116,11 @@ impl Bounds {
                 None => (None, None),
             },
             Self::String(bounds) => match bounds {
-                Some((low, high)) => (text(&low.start), text_above(high)),
+                Some((low, high)) => (low.text_below(), high.text_above()),
                 None => (None, None),
             },
             Self::Binary(bounds) => match bounds {
-                Some((low, high)) => {
-                    (Some(Datum::binary(low.start.iter().copied())), binary_above(high))
-                }
+                Some((low, high)) => (Some(low.binary_below()), high.binary_above()),
                 None => (None, None),
             },
         }
@@ -210,111 +192,6 @@ impl Float for Float64Type {
     }
 }
 
-/// The least and the greatest value by bytes, which for UTF-8 is by code point.
-fn bytes_range<T: ByteArrayType<Offset = i32>>(
-    array: &GenericByteArray<T>,
-) -> Option<(&[u8], &[u8])> {
-    let data = array.value_data();
-    let starts = array.value_offsets();
-    let spans =
-        starts.iter().zip(starts.iter().skip(1)).map(|(start, end)| Span::new(*start, *end));
-    match array.nulls().filter(|nulls| nulls.null_count() > 0) {
-        None => span_range(data, spans),
-        Some(nulls) => {
-            let valid = spans.zip(nulls.iter()).filter(|(_, valid)| *valid);
-            span_range(data, valid.map(|(span, _)| span))
-        }
-    }
-}
-
-fn span_range(data: &[u8], mut spans: impl Iterator<Item = Span>) -> Option<(&[u8], &[u8])> {
-    let first = spans.next()?;
-    let (mut low, mut high) = (first, first);
-    let (mut low_head, mut high_head) = (first.head(data), first.head(data));
-    for span in spans {
-        let head = span.head(data);
-        if head < low_head || (head == low_head && span.lies(Ordering::Less, low, head, data)) {
-            (low, low_head) = (span, head);
-        }
-        if head > high_head || (head == high_head && span.lies(Ordering::Greater, high, head, data))
-        {
-            (high, high_head) = (span, head);
-        }
-    }
-    Some((low.bytes(data), high.bytes(data)))
-}
-
-/// Where a value lies in its column's bytes.
-#[derive(Clone, Copy)]
-struct Span {
-    start: usize,
-    len: usize,
-}
-
-/// Bytes that are compared as one number; as many as a bound keeps characters.
-const HEAD_BYTES: usize = BOUND_LENGTH;
-
-/// The bits that no ASCII character has.
-const NOT_ASCII: u128 = u128::from_ne_bytes([0x80; HEAD_BYTES]);
-
-impl Span {
-    /// Arrow guarantees offsets to be positive and in order.
-    fn new(start: i32, end: i32) -> Self {
-        let start = usize::try_from(start).unwrap_or_default();
-        Self { start, len: usize::try_from(end).unwrap_or_default().saturating_sub(start) }
-    }
-
-    fn bytes(self, data: &[u8]) -> &[u8] {
-        data.get(self.start..self.start + self.len).unwrap_or_default()
-    }
-
-    /// The first bytes as a number that orders alike, zeroes after a shorter value.
-    fn head(self, data: &[u8]) -> u128 {
-        let window = data.get(self.start..).and_then(<[u8]>::first_chunk::<HEAD_BYTES>);
-        let window = window.copied().unwrap_or_else(|| {
-            let mut window = [0; HEAD_BYTES];
-            for (to, from) in window.iter_mut().zip(self.bytes(data)) {
-                *to = *from;
-            }
-            window
-        });
-        let mask = match u128::BITS.checked_sub(8 * u32::try_from(self.len).unwrap_or(16)) {
-            None | Some(0) => u128::MAX,
-            Some(unused) => u128::MAX.checked_shl(unused).unwrap_or_default(),
-        };
-        u128::from_be_bytes(window) & mask
-    }
-
-    /// Whether this value lies on `side` of `other`, which has the same head; as far as a bound can
-    /// tell: longer values of one ASCII head share their bounds.
-    fn lies(self, side: Ordering, other: Self, head: u128, data: &[u8]) -> bool {
-        let short = self.len == other.len && self.len <= HEAD_BYTES;
-        let cut = self.len > HEAD_BYTES && other.len > HEAD_BYTES && head & NOT_ASCII == 0;
-        !short && !cut && self.bytes(data).cmp(other.bytes(data)) == side
-    }
-}
-
-fn prefixes<'a>(
-    prefix: impl Fn(&'a [u8]) -> Prefix,
-) -> impl Fn((&'a [u8], &'a [u8])) -> (Prefix, Prefix) {
-    move |(low, high)| (prefix(low), prefix(high))
-}
-
-fn binary_prefix(value: &[u8]) -> Prefix {
-    prefix(value, BOUND_LENGTH)
-}
-
-fn text_prefix(value: &[u8]) -> Prefix {
-    // A character starts at every byte that is no continuation byte.
-    let starts = value.iter().enumerate().filter(|(_, byte)| **byte & 0xC0 != 0x80);
-    prefix(value, starts.map(|(at, _)| at).nth(BOUND_LENGTH).unwrap_or(value.len()))
-}
-
-fn prefix(value: &[u8], len: usize) -> Prefix {
-    let start = value.get(..len).unwrap_or(value);
-    Prefix { start: start.to_vec(), cut: start.len() < value.len() }
-}
-
 fn both<T>(bounds: Option<(T, T)>, datum: impl Fn(T) -> Datum) -> (Option<Datum>, Option<Datum>) {
     bounds.map(|(low, high)| (datum(low), datum(high))).unzip()
 }
@@ -323,44 +200,4 @@ fn decimal(unscaled: i128, column_type: ColumnType) -> Option<Datum> {
     let ColumnType::Decimal { precision, scale } = column_type else { return None };
     let decimal = PrimitiveType::Decimal { precision: precision.into(), scale: scale.into() };
     Datum::try_from_bytes(&unscaled.to_be_bytes(), decimal).ok()
-}
-
-fn text(start: &[u8]) -> Option<Datum> {
-    std::str::from_utf8(start).ok().map(Datum::string)
-}
-
-/// A text no shorter value of which the prefix starts is above: the last character that has a
-/// successor is replaced by it.
-fn text_above(high: &Prefix) -> Option<Datum> {
-    if !high.cut {
-        return text(&high.start);
-    }
-    let mut chars: Vec<char> = std::str::from_utf8(&high.start).ok()?.chars().collect();
-    while let Some(last) = chars.pop() {
-        if let Some(next) = successor(last) {
-            chars.push(next);
-            return Some(Datum::string(chars.into_iter().collect::<String>()));
-        }
-    }
-    None
-}
-
-/// The next code point; surrogates are not characters and are stepped over.
-fn successor(c: char) -> Option<char> {
-    match u32::from(c) {
-        0xD7FF => Some('\u{E000}'),
-        code => char::from_u32(code + 1),
-    }
-}
-
-fn binary_above(high: &Prefix) -> Option<Datum> {
-    let mut bytes = high.start.clone();
-    if high.cut {
-        while bytes.last() == Some(&u8::MAX) {
-            bytes.pop();
-        }
-        let last = bytes.last_mut()?;
-        *last += 1;
-    }
-    Some(Datum::binary(bytes))
 }

@@ -11,6 +11,7 @@ use crate::{Error, Kind, Result};
 
 mod bounds;
 mod metrics;
+mod prefix;
 
 #[cfg(test)]
 mod tests;
