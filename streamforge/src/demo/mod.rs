@@ -126,10 +126,10 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
 
     let emitter = emitter(&args, &broker, &topic)?;
     let display = tokio::spawn(progress::show(seen.clone(), emitter.events, started));
-    let pace = Arc::new(broker::PaceByReader::new(seen.reader.clone()));
+    let brake = Arc::new(broker::PaceByReader::new(seen.reader.clone()));
     let mut job_done = job_done;
     let sent = tokio::select! {
-        sent = emit(&emitter, pace, |_| {}, &stop) => sent?,
+        sent = emit(&emitter, brake, |_| {}, &stop) => sent?,
         ended = &mut job_done => { ended??; bail!("the processor ended before the emitter") }
     };
     ensure!(
