@@ -399,7 +399,7 @@ mod tests {
     fn times_are_said_with_a_unit() {
         assert_eq!(duration("500ms"), Ok(Duration::from_millis(500)));
         assert_eq!(duration("1.5s"), Ok(Duration::from_millis(1_500)));
-        assert_eq!(duration("2m"), Ok(Duration::from_secs(120)));
+        assert_eq!(duration("2m"), Ok(Duration::from_mins(2)));
         assert!(duration("10").unwrap_err().contains("unit"));
         assert!(duration("soon").is_err());
         assert!(duration("-1s").is_err());

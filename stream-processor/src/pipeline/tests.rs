@@ -3,6 +3,8 @@
 //! What is checked at every commit: the rows in the files are exactly the records of the ranges that the
 //! commit names. Together with the fence (a start must equal the table's position) that is exactly-once.
 
+#![allow(clippy::struct_excessive_bools, reason = "the shell's state is what it is")]
+
 use std::collections::VecDeque;
 
 use super::*;
@@ -279,7 +281,7 @@ impl World {
         match worker.pipe.pop_front() {
             None => {}
             Some(Queued::Assigned(starts)) => {
-                worker.step(Event::Assigned(starts), &Rows::new(), now)
+                worker.step(Event::Assigned(starts), &Rows::new(), now);
             }
             Some(Queued::Revoked(gone)) => worker.step(Event::Revoked(gone), &Rows::new(), now),
             Some(Queued::Chunk(chunk)) => worker.step(Event::Chunk(chunk.facts), &chunk.rows, now),
