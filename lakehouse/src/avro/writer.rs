@@ -45,7 +45,7 @@ impl FileWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Bug`]: the codec can't be set up.
+    /// [`Kind::Bug`](crate::Kind::Bug): the codec can't be set up.
     pub fn new(schema: Arc<TableSchema>, codec: Codec, day: Option<i32>) -> Result<Self> {
         let file = OpenFile::new(&schema, codec, day);
         Ok(Self { file, schema, compressor: Compressor::new(codec)? })
@@ -55,7 +55,7 @@ impl FileWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Bug`]: the batch does not fit the table; nothing of it was written.
+    /// [`Kind::Bug`](crate::Kind::Bug): the batch does not fit the table; nothing of it was written.
     pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = Rows::check(&self.schema, batch)?;
         self.file.append(&self.schema, &rows, &mut self.compressor)
@@ -75,7 +75,7 @@ impl FileWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Bug`]: the last block does not compress.
+    /// [`Kind::Bug`](crate::Kind::Bug): the last block does not compress.
     pub fn finish(mut self) -> Result<EncodedFile> {
         self.file.finish(&mut self.compressor)
     }
@@ -96,7 +96,7 @@ impl DayWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Bug`]: the codec can't be set up.
+    /// [`Kind::Bug`](crate::Kind::Bug): the codec can't be set up.
     pub fn new(schema: Arc<TableSchema>, codec: Codec) -> Result<Self> {
         let compressor = Compressor::new(codec)?;
         Ok(Self { schema, codec, compressor, files: BTreeMap::new(), bytes: 0, rows: 0 })
@@ -106,7 +106,7 @@ impl DayWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Bug`]: the batch does not fit the table; nothing of it was written.
+    /// [`Kind::Bug`](crate::Kind::Bug): the batch does not fit the table; nothing of it was written.
     pub fn append(&mut self, batch: &RecordBatch) -> Result<()> {
         let rows = Rows::check(&self.schema, batch)?;
         for (day, rows) in split(&self.schema, rows)? {
@@ -139,7 +139,7 @@ impl DayWriter {
     ///
     /// # Errors
     ///
-    /// [`Kind::Bug`]: a last block does not compress.
+    /// [`Kind::Bug`](crate::Kind::Bug): a last block does not compress.
     pub fn finish(mut self) -> Result<Vec<EncodedFile>> {
         let files = std::mem::take(&mut self.files);
         files.into_values().map(|mut file| file.finish(&mut self.compressor)).collect()
