@@ -9,7 +9,7 @@
 
 //!
 //! bytes → `fast` (one pass over what is as expected), else `careful` (the whole table of outcomes) →
-//! `layout` (one [`Cell`] for each declared field) → `skip` (does any sink want it?) → `columns`.
+//! `layout` (one `Cell` for each declared field) → `skip` (does any sink want it?) → `columns`.
 
 mod careful;
 mod columns;

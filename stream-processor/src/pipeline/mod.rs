@@ -4,7 +4,7 @@
 //! open, in flight and committed for every sink table. It must never read a clock, wait, or touch a row:
 //! a chunk of records reaches it as numbers only.
 //!
-//! Each sink table is a function of the input and moves on its own [`Lane`]. The reader stands at the
+//! Each sink table is a function of the input and moves on its own `Lane`. The reader stands at the
 //! smallest of their positions; a lane lets pass what its table already holds.
 
 mod lane;
