@@ -2,9 +2,15 @@
 //!
 //! `cargo run --release -p stream-processor --example decode_rates`
 
-#![allow(clippy::print_stdout, clippy::unwrap_used, reason = "a measurement, not a service")]
+#![allow(
+    clippy::disallowed_methods,
+    clippy::print_stdout,
+    clippy::unwrap_used,
+    reason = "a measurement, not a service"
+)]
 
 use std::hint::black_box;
+use std::time::Instant;
 
 use data_emitter::{Generator, GeneratorSettings};
 use lakehouse::ids::{Offset, PartitionId};
@@ -15,9 +21,7 @@ use stream_processor::transform::Transform;
 
 const RECORDS: usize = 50_000;
 const CHUNK: usize = 2_000;
-const ROUNDS: usize = 7;
-/// Rounds shorter than a tick of the scheduler are not timed exactly.
-const REPEATS: usize = 3;
+const ROUNDS: usize = 40;
 const START_MS: i64 = 1_763_000_000_000;
 
 fn main() {
@@ -83,16 +87,10 @@ fn records(payloads: &[Vec<u8>]) -> impl Iterator<Item = RawRecord<'_>> {
 /// The best of some rounds: noise only ever adds.
 fn measure(what: &str, mut run: impl FnMut()) {
     let round = |_| {
-        let begun = cpu_nanos();
-        (0..REPEATS).for_each(|_| run());
-        (cpu_nanos() - begun) as f64 / (RECORDS * REPEATS) as f64
+        let begun = Instant::now();
+        run();
+        begun.elapsed().as_nanos() as f64 / RECORDS as f64
     };
     let best = (0..ROUNDS).map(round).fold(f64::INFINITY, f64::min);
     println!("{best:7.1} ns  {what}");
-}
-
-/// What this thread has spent on a processor, as Linux counts it; waiting for one does not count.
-fn cpu_nanos() -> u64 {
-    let stat = std::fs::read_to_string("/proc/thread-self/schedstat").unwrap();
-    stat.split(' ').next().unwrap().parse().unwrap()
 }

@@ -123,6 +123,26 @@ fn conversions_on_which_the_engines_differ() {
 }
 
 #[test]
+fn reserved_words_without_backticks() {
+    check_where(
+        "«value = 1",
+        "`value` is a reserved word; a column with such a name needs backticks",
+    );
+    check_item(
+        "source_url AS «year",
+        "`year` is a reserved word; expected a name; a name like this needs backticks",
+    );
+}
+
+#[test]
+fn what_flink_evaluates_all_of() {
+    check_item(
+        "COALESCE(product_id, CAST(«kafka_partition / kafka_partition AS STRING)) AS x",
+        "COALESCE takes nothing that can fail on a row; write CASE",
+    );
+}
+
+#[test]
 fn timestamps_keep_their_digits() {
     check_item(
         "CAST(«event_ts_utc AS TIMESTAMP(0)) AS x",

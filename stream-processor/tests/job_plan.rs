@@ -156,7 +156,7 @@ fn types_are_derived_as_flink_derives_them() {
             "b long",
             "c long required",
             "d decimal(13, 2)",
-            "e decimal(10, 4)",
+            "e decimal(11, 4)",
             "f decimal(7, 3)",
         ],
     );
@@ -193,6 +193,14 @@ fn types_are_derived_as_flink_derives_them() {
             "d boolean required",
             "e boolean",
         ],
+    );
+}
+
+#[test]
+fn a_remainder_has_the_type_of_the_divisor() {
+    check(
+        "SELECT l % i AS a, i % l AS c, MOD(l, 10) AS d FROM t",
+        &["a int", "c long", "d int required"],
     );
 }
 

@@ -201,7 +201,7 @@ impl Field {
                 Cell::Number { start: at, end: number.end }
             }
             ColumnType::Decimal { precision, scale } => {
-                let unscaled = number::decimal(text, number, precision, scale);
+                let unscaled = number::decimal(text, precision, scale);
                 Cell::Decimal(unscaled.ok_or(Reason::OutOfRange)?)
             }
             ColumnType::Int if number.integer => {

@@ -13,8 +13,15 @@ pub(super) struct Number {
 
 /// Digits, sign and point up to which a number without an exponent surely is a finite float.
 const FINITE_BYTES: usize = 300;
-/// Digits that surely fit into 64 bits.
+/// Digits, with a point or without, that surely fit into 64 bits.
 const SHORT_BYTES: usize = 18;
+/// Up to here every integer is a 64-bit float exactly.
+const MANTISSA_MAX: u64 = 1 << f64::MANTISSA_DIGITS;
+/// These are 64-bit floats exactly; a short number has no more digits after the point.
+const POWERS_OF_TEN: [f64; SHORT_BYTES + 1] = [
+    1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15, 1e16,
+    1e17, 1e18,
+];
 
 /// Reads a number that begins at `at`.
 #[inline]
@@ -64,8 +71,17 @@ pub(super) fn is_finite(text: &str, number: Number) -> bool {
 }
 
 /// The nearest 64-bit float, unless it is infinite.
+#[inline]
 pub(super) fn double(text: &str) -> Option<f64> {
-    text.parse().ok().filter(|value: &f64| value.is_finite())
+    match short(text.as_bytes()) {
+        Some(Short { negative, digits, fraction }) if digits <= MANTISSA_MAX => {
+            // Both numbers are floats exactly, so their quotient is the nearest one (Clinger 1990).
+            let power = POWERS_OF_TEN.get(usize::from(fraction))?;
+            let magnitude = digits as f64 / power;
+            Some(if negative { -magnitude } else { magnitude })
+        }
+        _ => text.parse().ok().filter(|value: &f64| value.is_finite()),
+    }
 }
 
 /// The nearest 32-bit float, unless it is infinite.
@@ -77,12 +93,13 @@ pub(super) fn float(text: &str) -> Option<f32> {
 ///
 /// `None` when it has more than `precision` digits. Reads digits only, so neither the length of the
 /// text nor the size of an exponent costs more than one pass over it.
-pub(super) fn decimal(text: &str, number: Number, precision: u8, scale: u8) -> Option<i128> {
-    if !number.exponent
-        && text.len() <= SHORT_BYTES
-        && let Some(unscaled) = short(text.as_bytes(), scale)
+pub(super) fn decimal(text: &str, precision: u8, scale: u8) -> Option<i128> {
+    if let Some(Short { negative, digits, fraction }) = short(text.as_bytes())
+        && let Some(missing) = scale.checked_sub(fraction)
+        && let Some(factor) = 10_i128.checked_pow(u32::from(missing))
     {
-        return within(unscaled, precision);
+        let magnitude = i128::from(digits).checked_mul(factor)?;
+        return within(if negative { -magnitude } else { magnitude }, precision);
     }
     let (mantissa, exponent) = match text.find(['e', 'E']).and_then(|e| text.split_at_checked(e)) {
         Some((mantissa, exponent)) => (mantissa, saturating(exponent.get(1..).unwrap_or_default())),
@@ -112,26 +129,38 @@ pub(super) fn decimal(text: &str, number: Number, precision: u8, scale: u8) -> O
     within(if text.starts_with('-') { -magnitude } else { magnitude }, precision)
 }
 
-/// A number of few digits, none of them beyond the scale.
+/// A number of few digits and without an exponent.
+struct Short {
+    negative: bool,
+    /// All its digits, as if there were no point.
+    digits: u64,
+    /// How many of them stand after the point.
+    fraction: u8,
+}
+
 #[inline]
-fn short(text: &[u8], scale: u8) -> Option<i128> {
-    let (negative, digits) = match text.split_first() {
-        Some((b'-', digits)) => (true, digits),
+fn short(text: &[u8]) -> Option<Short> {
+    let (negative, rest) = match text.split_first() {
+        Some((b'-', rest)) => (true, rest),
         _ => (false, text),
     };
-    let mut unscaled = 0_i64;
-    let mut fraction: Option<u8> = None;
-    for byte in digits {
-        if *byte == b'.' {
-            fraction = Some(0);
-        } else {
-            unscaled = unscaled * 10 + i64::from(byte - b'0');
-            fraction = fraction.map(|count| count + 1);
+    if rest.len() > SHORT_BYTES {
+        return None;
+    }
+    let mut digits = 0_u64;
+    let mut fraction: u8 = 0;
+    let mut counted: u8 = 0;
+    for byte in rest {
+        match byte {
+            b'0'..=b'9' => {
+                digits = digits * 10 + u64::from(byte - b'0');
+                fraction += counted;
+            }
+            b'.' => counted = 1,
+            _ => return None,
         }
     }
-    let missing = scale.checked_sub(fraction.unwrap_or(0))?;
-    let unscaled = i128::from(unscaled).checked_mul(10_i128.checked_pow(u32::from(missing))?)?;
-    Some(if negative { -unscaled } else { unscaled })
+    Some(Short { negative, digits, fraction })
 }
 
 #[inline]
@@ -153,13 +182,13 @@ fn saturating(text: &str) -> i64 {
 mod tests {
     #![allow(clippy::unwrap_used)]
 
-    use super::{decimal, scan};
+    use super::{decimal, double, scan};
 
     #[track_caller]
     fn check(text: &str, expected: Option<i128>) {
         let number = scan(text.as_bytes(), 0).unwrap();
         assert_eq!(number.end, text.len(), "{text} is one number");
-        assert_eq!(decimal(text, number, 12, 2), expected, "{text} as DECIMAL(12, 2)");
+        assert_eq!(decimal(text, 12, 2), expected, "{text} as DECIMAL(12, 2)");
     }
 
     #[test]
@@ -200,6 +229,26 @@ mod tests {
         check("0e99999999999999999999999", Some(0));
         check(&"9".repeat(5000), None);
         check(&format!("{}e-5000", "9".repeat(5000)), Some(100));
+    }
+
+    #[test]
+    fn floats_are_the_nearest_ones() {
+        let mut digits = 1_u64;
+        for step in 0..200_000_u64 {
+            digits = digits.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(step | 1);
+            let kept = digits >> (step % 60);
+            let text = kept.to_string();
+            let point = usize::try_from(step).unwrap() % text.len();
+            let (before, after) = text.split_at(point.max(1));
+            let sign = if step % 3 == 0 { "-" } else { "" };
+            let after = if after.is_empty() { "0" } else { after };
+            let text = format!("{sign}{before}.{after}");
+            let expected: f64 = text.parse().unwrap();
+            assert_eq!(double(&text).unwrap().to_bits(), expected.to_bits(), "{text}");
+        }
+        assert_eq!(double("-0.0").unwrap().to_bits(), (-0.0_f64).to_bits());
+        assert_eq!(double("9007199254740993"), Some(9_007_199_254_740_992.0));
+        assert_eq!(double("1e309"), None);
     }
 
     #[test]

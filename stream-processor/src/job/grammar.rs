@@ -1,130 +1,25 @@
-//! Text → statements.
+//! Tokens → statements.
 //!
 //! Owns the shape of the three statements a job may hold. Whatever stands where this grammar has no
 //! place for it is refused there, by line and column; nothing is parsed and then ignored. Names, types
 //! and expressions come from `sqlparser`; their meaning is checked later, in `source` and `plan`.
 
-use datafusion::sql::sqlparser::ast::{DataType, Expr, Ident};
-use datafusion::sql::sqlparser::dialect::Dialect;
+use datafusion::sql::sqlparser::ast::{Expr, Ident};
 use datafusion::sql::sqlparser::keywords::Keyword;
 use datafusion::sql::sqlparser::parser::{Parser, ParserError};
-use datafusion::sql::sqlparser::tokenizer::{
-    Location, Span, Token, TokenWithSpan, Tokenizer, Whitespace,
-};
+use datafusion::sql::sqlparser::tokenizer::{Span, Token, TokenWithSpan};
 
 use super::error::{JobError, Result};
+use super::lexical::{self, Flink, expected, refused_clause, refused_statement, word};
 use super::reserved;
-
-/// What a job file holds, as it was written.
-#[derive(Debug)]
-pub(super) struct Script {
-    pub(super) tables: Vec<CreateTable>,
-    pub(super) inserts: Vec<Insert>,
-    /// Where the text ends.
-    pub(super) end: Span,
-}
-
-#[derive(Debug)]
-pub(super) struct CreateTable {
-    pub(super) name: Ident,
-    pub(super) columns: Vec<ColumnDef>,
-    pub(super) options: Vec<TableOption>,
-    /// The closing parenthesis of the options.
-    pub(super) end: Span,
-}
-
-#[derive(Debug)]
-pub(super) struct ColumnDef {
-    pub(super) name: Ident,
-    pub(super) data_type: DataType,
-    pub(super) type_span: Span,
-    pub(super) nullable: bool,
-    /// `METADATA`, with the key after `FROM` or else the column's own name.
-    pub(super) metadata: Option<(String, Span)>,
-}
-
-#[derive(Debug)]
-pub(super) struct TableOption {
-    pub(super) key: String,
-    pub(super) key_span: Span,
-    pub(super) value: String,
-    pub(super) value_span: Span,
-}
-
-#[derive(Debug)]
-pub(super) struct Insert {
-    pub(super) table: Vec<Ident>,
-    pub(super) items: Vec<SelectItem>,
-    pub(super) from: Ident,
-    pub(super) from_alias: Option<Ident>,
-    pub(super) filter: Option<Expr>,
-    /// The statement as it was written.
-    pub(super) sql: String,
-    /// Where its table is named.
-    pub(super) span: Span,
-}
-
-#[derive(Debug)]
-pub(super) struct SelectItem {
-    pub(super) expr: Expr,
-    pub(super) span: Span,
-    pub(super) alias: Option<Ident>,
-}
-
-/// The lexical rules of Flink SQL: backticks quote names, single quotes make texts.
-#[derive(Debug)]
-struct Flink;
-
-impl Dialect for Flink {
-    fn is_identifier_start(&self, ch: char) -> bool {
-        ch.is_alphabetic() || ch == '_'
-    }
-
-    fn is_identifier_part(&self, ch: char) -> bool {
-        ch.is_alphanumeric() || ch == '_' || ch == '$'
-    }
-
-    fn is_delimited_identifier_start(&self, ch: char) -> bool {
-        ch == '`'
-    }
-}
+use super::statements::{ColumnDef, CreateTable, Insert, Script, SelectItem, TableOption};
 
 /// Reads a whole job file.
 pub(super) fn parse(text: &str) -> Result<Script> {
-    let tokens = Tokenizer::new(&Flink, text)
-        .tokenize_with_location()
-        .map_err(|err| JobError::at_location(err.location, err.message))?;
-    refuse_look_alikes(text, &tokens)?;
+    let tokens = lexical::tokens(text)?;
     let parser = Parser::new(&Flink).with_tokens_with_locations(tokens);
-    let end = end(text);
+    let end = lexical::end(text);
     Statements { text, parser, end: Span::new(end, end) }.script()
-}
-
-/// Refuses what `sqlparser` takes for something else: a hint looks like a comment, but changes what
-/// Flink does; `!=` looks like `<>`, but Flink has no such operator.
-fn refuse_look_alikes(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
-    for TokenWithSpan { token, span } in tokens {
-        match token {
-            Token::Whitespace(Whitespace::MultiLineComment(comment))
-                if comment.starts_with('+') =>
-            {
-                return Err(JobError::at(*span, "a hint (`/*+ … */`) is not supported")
-                    .hint("put the setting into the WITH clause"));
-            }
-            Token::Neq if slice(text, span.start, span.end) == "!=" => {
-                return Err(JobError::at(*span, "`!=` is not supported").hint("write <>"));
-            }
-            _ => {}
-        }
-    }
-    Ok(())
-}
-
-/// The place after the last character.
-fn end(text: &str) -> Location {
-    let last = text.rsplit('\n').next().unwrap_or_default();
-    let line = text.matches('\n').count() as u64 + 1;
-    Location { line, column: last.chars().count() as u64 + 1 }
 }
 
 struct Statements<'a> {
@@ -319,7 +214,7 @@ impl Statements<'_> {
         let filter =
             if self.parser.parse_keyword(Keyword::WHERE) { Some(self.expr()?.0) } else { None };
         let end = self.parser.get_current_token().span;
-        let sql = slice(self.text, start.start, end.end);
+        let sql = lexical::slice(self.text, start.start, end.end);
         Ok(Insert { table, items, from, from_alias, filter, sql, span })
     }
 
@@ -422,64 +317,7 @@ impl Statements<'_> {
         })
     }
 
-    /// An error of `sqlparser`, whose place is the last thing in its text.
     fn syntax(&self, err: &ParserError) -> JobError {
-        let text = match err {
-            ParserError::TokenizerError(text) | ParserError::ParserError(text) => text.as_str(),
-            ParserError::RecursionLimitExceeded => "the expression is nested too deeply",
-        };
-        match text.rsplit_once(" at Line: ") {
-            Some((message, place)) => {
-                let mut numbers = place.split(", Column: ").map(|n| n.trim().parse().unwrap_or(0));
-                let (line, column) = (numbers.next().unwrap_or(0), numbers.next().unwrap_or(0));
-                JobError::at_location(Location { line, column }, lower_first(message))
-            }
-            None => JobError::at(self.peek().span, lower_first(text)),
-        }
+        lexical::syntax(err, self.peek().span)
     }
-}
-
-/// The word in upper case, unless it is quoted.
-fn word(token: &TokenWithSpan) -> Option<String> {
-    match &token.token {
-        Token::Word(word) if word.quote_style.is_none() => Some(word.value.to_uppercase()),
-        _ => None,
-    }
-}
-
-fn expected(what: &str, found: &TokenWithSpan) -> JobError {
-    let found_text = match &found.token {
-        Token::EOF => "the end of the file".to_owned(),
-        token => format!("`{token}`"),
-    };
-    JobError::at(found.span, format!("expected {what}, found {found_text}"))
-}
-
-fn refused_statement(token: &TokenWithSpan) -> JobError {
-    JobError::at(token.span, format!("a {} statement is not supported", token.token))
-}
-
-fn refused_clause(token: &TokenWithSpan) -> JobError {
-    JobError::at(token.span, format!("{} is not supported", token.token))
-}
-
-fn lower_first(text: &str) -> String {
-    let mut chars = text.chars();
-    chars
-        .next()
-        .map_or_else(String::new, |first| first.to_lowercase().collect::<String>() + chars.as_str())
-}
-
-/// The text from one place up to another; places count characters.
-fn slice(text: &str, start: Location, end: Location) -> String {
-    let mut at = Location { line: 1, column: 1 };
-    let inside = |ch: &char| {
-        let keep = at >= start && at < end;
-        at = match ch {
-            '\n' => Location { line: at.line + 1, column: 1 },
-            _ => Location { line: at.line, column: at.column + 1 },
-        };
-        keep
-    };
-    text.chars().filter(inside).collect()
 }

@@ -4,16 +4,18 @@
 //! is accepted here means on this engine what it means on Flink; anything else is refused with line,
 //! column and a hint, and never run differently. It must never read a record, a clock or a setting.
 //!
-//! text → `grammar` (statements) → `source` (`CREATE TABLE`) → `expr` (typed expressions) → `plan`
+//! text → `lexical` (tokens) → `grammar` (statements) → `source` (`CREATE TABLE`) → `expr` (typed expressions) → `plan`
 //! (`INSERT`) → [`Job`].
 
 mod error;
 mod evaluable;
 mod expr;
 mod grammar;
+mod lexical;
 mod plan;
 mod reserved;
 mod source;
+mod statements;
 mod types;
 
 use std::collections::BTreeSet;

@@ -7,7 +7,7 @@ use lakehouse::spec::{Column, ColumnType, TableSpec};
 
 use super::error::{JobError, Result};
 use super::expr::{Scope, Typed};
-use super::grammar::{Insert, SelectItem};
+use super::statements::{Insert, SelectItem};
 use super::{Origin, SinkPlan, SourceTable};
 
 /// A WHERE clause in the order it is evaluated.

@@ -4,7 +4,7 @@ use datafusion::sql::sqlparser::tokenizer::Span;
 use lakehouse::spec::ColumnType;
 
 use super::error::{JobError, Result};
-use super::grammar::{ColumnDef, CreateTable, TableOption};
+use super::statements::{ColumnDef, CreateTable, TableOption};
 use super::types::{self, SqlType};
 use super::{Origin, SourceColumn, SourceTable, Startup, TimestampStyle};
 

@@ -9,7 +9,7 @@ use datafusion::sql::sqlparser::ast::{
 use datafusion::sql::sqlparser::tokenizer::Span;
 use lakehouse::spec::ColumnType;
 
-use super::{Typed, case, cast, compare, numbers, refused};
+use super::{Typed, choice, compare, numbers, refused, times};
 use crate::job::error::{JobError, Result};
 
 const NAMES: &[&str] = &[
@@ -125,28 +125,28 @@ pub(super) fn call(name: &str, args: Vec<Typed>, span: Span) -> Result<Typed> {
         }
         ("COALESCE", 1.., Some(first), second, third) => {
             let rest = [second, third].into_iter().flatten().chain(args);
-            coalesce([first].into_iter().chain(rest).collect(), span)
+            choice::coalesce([first].into_iter().chain(rest).collect(), span)
         }
         ("NULLIF", 2, Some(left), Some(right), _) => {
             let equal = compare::compare(left.clone(), Operator::Eq, right)?;
-            case(vec![(equal, Typed::null(span))], left, span)
+            choice::case(vec![(equal, Typed::null(span))], left, span)
         }
         ("IF", 3, Some(condition), Some(then), Some(otherwise)) => {
             condition.is(ColumnType::Boolean, "IF")?;
-            case(vec![(condition, then)], otherwise, span)
+            choice::case(vec![(condition, then)], otherwise, span)
         }
         ("ABS", 1, Some(number), ..) => abs(number),
         ("MOD", 2, Some(left), Some(right), _) => {
             use datafusion::sql::sqlparser::ast::BinaryOperator;
             numbers::arithmetic(left, &BinaryOperator::Modulo, right)
         }
-        ("YEAR", 1, Some(time), ..) => extract(&DateTimeField::Year, &time, span),
-        ("MONTH", 1, Some(time), ..) => extract(&DateTimeField::Month, &time, span),
-        ("DAYOFMONTH", 1, Some(time), ..) => extract(&DateTimeField::Day, &time, span),
-        ("HOUR", 1, Some(time), ..) => extract(&DateTimeField::Hour, &time, span),
-        ("MINUTE", 1, Some(time), ..) => extract(&DateTimeField::Minute, &time, span),
-        ("SECOND", 1, Some(time), ..) => extract(&DateTimeField::Second, &time, span),
-        ("DATE_FORMAT", 2, Some(time), Some(pattern), _) => date_format(&time, &pattern),
+        ("YEAR", 1, Some(time), ..) => times::extract(&DateTimeField::Year, &time, span),
+        ("MONTH", 1, Some(time), ..) => times::extract(&DateTimeField::Month, &time, span),
+        ("DAYOFMONTH", 1, Some(time), ..) => times::extract(&DateTimeField::Day, &time, span),
+        ("HOUR", 1, Some(time), ..) => times::extract(&DateTimeField::Hour, &time, span),
+        ("MINUTE", 1, Some(time), ..) => times::extract(&DateTimeField::Minute, &time, span),
+        ("SECOND", 1, Some(time), ..) => times::extract(&DateTimeField::Second, &time, span),
+        ("DATE_FORMAT", 2, Some(time), Some(pattern), _) => times::date_format(&time, &pattern),
         _ => Err(JobError::at(span, format!("{name} does not take {count} arguments"))),
     }
 }
@@ -248,107 +248,14 @@ pub(super) fn concat(parts: Vec<Typed>, span: Span) -> Result<Typed> {
     all.ok_or_else(|| JobError::at(span, "CONCAT takes at least one text"))
 }
 
-fn coalesce(args: Vec<Typed>, span: Span) -> Result<Typed> {
-    let column_type = cast::common_type(args.iter(), span)?;
-    let mut args = args.into_iter().rev();
-    let Some(last) = args.next() else { return Err(refused("COALESCE of nothing", span)) };
-    let mut result = cast::widen(last, column_type)?;
-    for arg in args {
-        let arg = cast::widen(arg, column_type)?;
-        let filled = arg.clone().map_test(Expr::is_not_null);
-        // Where it is taken it is not null.
-        let value = Typed { nullable: false, ..arg };
-        result = case(vec![(filled, value)], result, span)?;
-    }
-    Ok(result)
-}
-
 fn abs(number: Typed) -> Result<Typed> {
     let column_type = numbers::is_number(&number, "ABS")?;
     if matches!(column_type, ColumnType::Int | ColumnType::Long) {
         let span = number.span;
         let zero = numbers::literal("0", span)?;
         let negative = compare::compare(number.clone(), Operator::Lt, zero)?;
-        return case(vec![(negative, numbers::negate(number.clone())?)], number, span);
+        return choice::case(vec![(negative, numbers::negate(number.clone())?)], number, span);
     }
     let expr = expr_fn::abs(number.expr.clone());
     Ok(Typed { expr, literal: None, ..number })
-}
-
-/// `EXTRACT(field FROM time)`, in UTC.
-pub(super) fn extract(field: &DateTimeField, time: &Typed, span: Span) -> Result<Typed> {
-    let is_date = time.column_type == Some(ColumnType::Date);
-    let part = match field {
-        DateTimeField::Year => "year",
-        DateTimeField::Month => "month",
-        DateTimeField::Day => "day",
-        DateTimeField::Hour if !is_date => "hour",
-        DateTimeField::Minute if !is_date => "minute",
-        DateTimeField::Second if !is_date => "second",
-        other => return Err(refused(&format!("EXTRACT({other})"), span)),
-    };
-    is_time(time, "EXTRACT")?;
-    let expr = expr_fn::date_part(logical_expr::lit(part), time.expr.clone());
-    let expr = logical_expr::cast(expr, ColumnType::Long.to_arrow());
-    Ok(Typed::strict(expr, ColumnType::Long, span, &[time]))
-}
-
-fn is_time(typed: &Typed, what: &str) -> Result<()> {
-    match typed.column_type {
-        Some(ColumnType::Date | ColumnType::Timestamp | ColumnType::Timestamptz) => Ok(()),
-        _ => {
-            Err(typed
-                .error(format!("{what} takes a timestamp or date, found {}", typed.type_name())))
-        }
-    }
-}
-
-/// `DATE_FORMAT(time, 'yyyy-MM-dd HH:mm:ss.SSS')`, in UTC.
-fn date_format(time: &Typed, pattern: &Typed) -> Result<Typed> {
-    if !matches!(time.column_type, Some(ColumnType::Timestamp | ColumnType::Timestamptz)) {
-        return Err(
-            time.error(format!("DATE_FORMAT takes a timestamp, found {}", time.type_name()))
-        );
-    }
-    let format = compare::text_literal(pattern).and_then(chrono_format).ok_or_else(|| {
-        pattern
-            .error("this pattern is not supported")
-            .hint("use yyyy, MM, dd, HH, mm, ss, SSS and any of `-/:._ ` between them")
-    })?;
-    let expr = expr_fn::to_char(time.expr.clone(), logical_expr::lit(format));
-    Ok(Typed::strict(expr, ColumnType::String, time.span, &[time]))
-}
-
-/// Java's pattern letters → chrono's.
-fn chrono_format(pattern: &str) -> Option<String> {
-    const PARTS: &[(&str, &str)] = &[
-        ("yyyy", "%Y"),
-        ("MM", "%m"),
-        ("dd", "%d"),
-        ("HH", "%H"),
-        ("mm", "%M"),
-        ("SSS", "%3f"),
-        ("ss", "%S"),
-    ];
-    let mut rest = pattern;
-    let mut format = String::new();
-    while let Some(first) = rest.chars().next() {
-        let part = PARTS.iter().find_map(|(java, chrono)| {
-            // A longer run of the letter means something else.
-            let after = rest.strip_prefix(java)?;
-            (!after.starts_with(first)).then_some((after, *chrono))
-        });
-        match part {
-            Some((after, chrono)) => {
-                format.push_str(chrono);
-                rest = after;
-            }
-            None if "-/:._ ".contains(first) => {
-                format.push(first);
-                rest = rest.strip_prefix(first).unwrap_or_default();
-            }
-            None => return None,
-        }
-    }
-    Some(format)
 }

@@ -8,12 +8,13 @@
 //! plan relies on both.
 
 mod cast;
+mod choice;
 mod compare;
 mod functions;
 mod numbers;
+mod times;
 
 use datafusion::common::{Column, ScalarValue};
-use datafusion::logical_expr::expr::Case;
 use datafusion::logical_expr::{self, BinaryExpr, Expr, Operator};
 use datafusion::sql::sqlparser::ast::{
     self, BinaryOperator, CaseWhen, Expr as Sql, Ident, Spanned, UnaryOperator, Value,
@@ -23,7 +24,7 @@ use lakehouse::spec::ColumnType;
 
 use super::SourceTable;
 use super::error::{JobError, Result};
-use super::types;
+use super::{reserved, types};
 
 /// An expression and what is known about its values.
 #[derive(Clone, Debug)]
@@ -173,7 +174,7 @@ impl Scope<'_> {
             Sql::Position { expr, r#in } => {
                 functions::position(&self.expr(expr)?, &self.expr(r#in)?)
             }
-            Sql::Extract { field, expr, .. } => functions::extract(field, &self.expr(expr)?, span),
+            Sql::Extract { field, expr, .. } => times::extract(field, &self.expr(expr)?, span),
             _ => Err(refused("this expression", span)),
         }
     }
@@ -194,6 +195,10 @@ impl Scope<'_> {
     }
 
     fn column(&self, name: &Ident) -> Result<Typed> {
+        if name.quote_style.is_none() && reserved::is_reserved(&name.value) {
+            return Err(JobError::at(name.span, format!("`{}` is a reserved word", name.value))
+                .hint("a column with such a name needs backticks"));
+        }
         let columns = &self.source.columns;
         let Some(column) = columns.iter().find(|column| column.name == name.value) else {
             return Err(JobError::at(name.span, format!("unknown column `{}`", name.value))
@@ -277,7 +282,7 @@ impl Scope<'_> {
             Some(otherwise) => self.expr(otherwise)?,
             None => Typed::null(span),
         };
-        case(branches, otherwise, span)
+        choice::case(branches, otherwise, span)
     }
 
     fn function(&self, function: &ast::Function) -> Result<Typed> {
@@ -293,34 +298,6 @@ impl Typed {
         let Self { expr, fallible, span, .. } = self;
         Self { fallible, ..Self::new(test(expr), ColumnType::Boolean, span) }
     }
-}
-
-/// `CASE WHEN … THEN … ELSE … END`, with one type for all results.
-fn case(branches: Vec<(Typed, Typed)>, otherwise: Typed, span: Span) -> Result<Typed> {
-    let results = branches.iter().map(|(_, result)| result).chain([&otherwise]);
-    let column_type = cast::common_type(results, span)?;
-    let mut nullable = otherwise.nullable;
-    let mut fallible = otherwise.fallible;
-    let mut computed_float = otherwise.computed_float;
-    let mut precision = otherwise.precision;
-    let mut when_then_expr = Vec::new();
-    for (when, then) in branches {
-        nullable |= then.nullable;
-        fallible |= when.fallible || then.fallible;
-        computed_float |= then.computed_float;
-        precision = precision.max(then.precision);
-        let then = cast::widen(then, column_type)?;
-        when_then_expr.push((Box::new(when.expr), Box::new(then.expr)));
-    }
-    let else_expr = Some(Box::new(cast::widen(otherwise, column_type)?.expr));
-    let expr = Expr::Case(Case { expr: None, when_then_expr, else_expr });
-    Ok(Typed {
-        nullable,
-        fallible,
-        precision,
-        computed_float,
-        ..Typed::new(expr, column_type, span)
-    })
 }
 
 fn literal(value: &Value, span: Span) -> Result<Typed> {

@@ -74,6 +74,9 @@ pub(super) fn literal(text: &str, span: Span) -> Result<Typed> {
     let digits = format!("{whole}{fraction}");
     let exact = digits.parse().ok().zip(u8::try_from(fraction.len()).ok());
     let Some((unscaled, scale)) = exact else { return Err(too_many_digits(span)) };
+    if scale == 0 && i64::try_from(unscaled).is_err() {
+        return Err(JobError::at(span, format!("`{text}` is out of range for BIGINT")));
+    }
     exact_literal(Exact { unscaled, scale }, span)
 }
 
@@ -158,23 +161,22 @@ pub(super) fn arithmetic(left: Typed, op: &BinaryOperator, right: Typed) -> Resu
         }
         (ColumnType::Double, _) | (_, ColumnType::Double) => floats(left, operator, right),
         (ColumnType::Int | ColumnType::Long, ColumnType::Int | ColumnType::Long) => {
-            Ok(integers(left, operator, right, left_type.max_integer(right_type))?)
+            integers(left, operator, right, (left_type, right_type))
         }
         _ => decimals(left, operator, right),
     }
 }
 
-trait MaxInteger {
-    fn max_integer(self, other: Self) -> Self;
-}
-
-impl MaxInteger for ColumnType {
-    fn max_integer(self, other: Self) -> Self {
-        if self == Self::Long || other == Self::Long { Self::Long } else { Self::Int }
-    }
-}
-
-fn integers(left: Typed, op: Operator, right: Typed, column_type: ColumnType) -> Result<Typed> {
+fn integers(
+    left: Typed,
+    op: Operator,
+    right: Typed,
+    (left_type, right_type): (ColumnType, ColumnType),
+) -> Result<Typed> {
+    let column_type = match (left_type, right_type) {
+        (ColumnType::Int, ColumnType::Int) => ColumnType::Int,
+        _ => ColumnType::Long,
+    };
     let divides = matches!(op, Operator::Divide | Operator::Modulo);
     let by_zero = divides && right.literal.is_none_or(|divisor| divisor.unscaled == 0);
     // The smallest integer by -1 overflows, which Flink does not notice.
@@ -183,8 +185,14 @@ fn integers(left: Typed, op: Operator, right: Typed, column_type: ColumnType) ->
         return Err(right.error("dividing by -1 is not supported").hint("write -x"));
     }
     let (left, right) = (cast::widen(left, column_type)?, cast::widen(right, column_type)?);
-    let typed = Typed::binary(&left, op, &right, column_type);
-    Ok(Typed { fallible: typed.fallible || by_zero, ..typed })
+    let result = Typed::binary(&left, op, &right, column_type);
+    let result = Typed { fallible: result.fallible || by_zero, ..result };
+    if op == Operator::Modulo && right_type != column_type {
+        // A remainder has the type of the divisor, and is smaller than it.
+        let expr = logical_expr::cast(result.expr, right_type.to_arrow());
+        return Ok(Typed { expr, column_type: Some(right_type), ..result });
+    }
+    Ok(result)
 }
 
 fn floats(left: Typed, op: Operator, right: Typed) -> Result<Typed> {
@@ -212,22 +220,19 @@ fn decimals(left: Typed, op: Operator, right: Typed) -> Result<Typed> {
         Operator::Plus | Operator::Minus => {
             (left.whole.max(right.whole) + 1, left.scale.max(right.scale))
         }
-        Operator::Multiply => (left.whole + right.whole, left.scale + right.scale),
+        Operator::Multiply => (left.whole + right.whole + 1, left.scale + right.scale),
         _ => {
             return Err(JobError::at(span, "dividing decimals is not supported")
                 .hint("CAST both to DOUBLE, or divide when querying"));
         }
     };
     let precision = whole + scale;
-    // `datafusion` counts one digit more for a product.
-    if precision >= DECIMAL_DIGITS_MAX {
+    if precision > DECIMAL_DIGITS_MAX {
         return Err(JobError::at(span, format!("the result may need {precision} digits"))
             .hint("CAST the operands to DECIMALs with fewer digits"));
     }
     let column_type = ColumnType::Decimal { precision, scale };
-    let typed = Typed::binary(&left.typed, op, &right.typed, column_type);
-    let expr = logical_expr::cast(typed.expr, column_type.to_arrow());
-    Ok(Typed { expr, ..typed })
+    Ok(Typed::binary(&left.typed, op, &right.typed, column_type))
 }
 
 struct DecimalOperand {
