@@ -1,0 +1,67 @@
+# The Rust programs, one target each: data-emitter, stream-processor, streamforge.
+#
+# Built twice: first with the manifests and empty sources, so that the dependencies are a layer of their own, then
+# with ours. No frontend is named: the builder's own is enough, and a named one would have to be pulled.
+ARG RUST_IMAGE=rust:1.95-slim-bookworm
+ARG DEBIAN_IMAGE=debian:bookworm-slim
+
+FROM ${RUST_IMAGE} AS build
+# librdkafka is built from source; OpenSSL for its TLS and SASL comes from the distribution.
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends g++ make pkg-config libssl-dev \
+ && rm -rf /var/lib/apt/lists/*
+WORKDIR /src
+ENV CARGO_TERM_COLOR=never \
+    CARGO_PROFILE_RELEASE_STRIP=symbols
+ARG BUILD="cargo build --workspace --bins --release --locked --features data-emitter/tls,stream-processor/tls,streamforge/tls"
+
+COPY Cargo.toml Cargo.lock ./
+COPY activity-event/Cargo.toml activity-event/
+COPY data-emitter/Cargo.toml data-emitter/
+COPY lakehouse/Cargo.toml lakehouse/
+COPY stream-processor/Cargo.toml stream-processor/
+COPY streamforge/Cargo.toml streamforge/
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    for crate in activity-event data-emitter lakehouse stream-processor streamforge; do \
+      mkdir "$crate/src" && touch "$crate/src/lib.rs" || exit 1; \
+    done \
+ && for crate in data-emitter stream-processor streamforge; do \
+      echo 'fn main() {}' > "$crate/src/main.rs" || exit 1; \
+    done \
+ && ${BUILD} \
+ && rm -r */src
+
+COPY activity-event activity-event
+COPY data-emitter data-emitter
+COPY lakehouse lakehouse
+COPY stream-processor stream-processor
+COPY streamforge streamforge
+# The copied files are older than the empty ones that were built: cargo goes by time.
+RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
+    find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
+ && ${BUILD}
+
+FROM ${DEBIAN_IMAGE} AS runtime
+RUN apt-get update \
+ && apt-get install --yes --no-install-recommends libssl3 ca-certificates \
+ && rm -rf /var/lib/apt/lists/*
+USER 10001:10001
+WORKDIR /opt/streamforge
+
+FROM runtime AS data-emitter
+COPY --from=build /src/target/release/data-emitter /usr/local/bin/
+ENTRYPOINT ["data-emitter"]
+
+FROM runtime AS stream-processor
+COPY --from=build /src/target/release/stream-processor /usr/local/bin/
+COPY stream-processor/sql-jobs sql-jobs
+ENV JOB_FILE=/opt/streamforge/sql-jobs/transform_pipeline.sql \
+    STATUS_ADDRESS=0.0.0.0:8084
+EXPOSE 8084
+ENTRYPOINT ["stream-processor"]
+
+FROM runtime AS streamforge
+COPY --from=build /src/target/release/streamforge /usr/local/bin/
+COPY stream-processor/sql-jobs sql-jobs
+ENV JOB_FILE=/opt/streamforge/sql-jobs/transform_pipeline.sql
+ENTRYPOINT ["streamforge"]
