@@ -1,0 +1,90 @@
+"""What goes wrong in practice: each has one line that names the cause and the next step, and loses nothing."""
+
+from . import trino
+from .compose import ROOT, Failed, until
+from .faults import verify
+
+RUN_SECONDS_MAX = 60
+
+
+def all_of_them(context):
+    platform = context.platform
+    before = trino.number("SELECT count(*) FROM processed_conversions")
+    platform.compose("stop", "stream-processor")
+    refused(platform, "wrong S3 credentials", ["-e", "S3_SECRET_KEY=wrong"], "S3_SECRET_KEY")
+    refused(platform, "missing bucket", ["-e", "ICEBERG_WAREHOUSE=s3://nowhere/warehouse"], "nowhere", "provision",
+            service="platform-setup", command=["provision", "--check"])
+    job_that_does_not_fit(context)
+    foreign_table(platform)
+    platform.compose("start", "stream-processor")
+    platform.await_healthy("stream-processor")
+    catalog_down(platform)
+    trino_down(platform)
+    after = trino.number("SELECT count(*) FROM processed_conversions")
+    if after < before:
+        raise Failed(f"{before} rows before, {after} after")
+    verify(context)
+
+
+def refused(platform, name, options, *words, service="stream-processor", command=()):
+    """The program ends by itself, not with 0, and its last words hold `words`."""
+    outcome = platform.compose("run", "--rm", "--no-deps", "-T", *options, service, *command,
+                               check=False, seconds=RUN_SECONDS_MAX)
+    said = (outcome.stdout + outcome.stderr).strip()
+    last = said.splitlines()[-1] if said else ""
+    if outcome.returncode == 0:
+        raise Failed(f"{name}: accepted\n{said[-2000:]}")
+    for word in words:
+        if word not in last:
+            raise Failed(f"{name}: the last line does not name `{word}`:\n{said[-2000:]}")
+    print(f"{name}: {outcome.returncode}, {last}", flush=True)
+
+
+def job_that_does_not_fit(context):
+    """The same job with a column of another type."""
+    job = (ROOT / "stream-processor/sql-jobs/transform_pipeline.sql").read_text()
+    changed = job.replace("transaction_value AS revenue_usd", "source_url AS revenue_usd")
+    if changed == job:
+        raise Failed("the job file has no revenue_usd any more: change this test")
+    place = context.artefacts / "unfit.sql"
+    place.write_text(changed)
+    refused(context.platform, "a job that does not fit its table",
+            ["-v", f"{place.resolve()}:/tmp/unfit.sql:ro", "-e", "JOB_FILE=/tmp/unfit.sql"], "revenue_usd")
+
+
+def foreign_table(platform):
+    """A table of that name which somebody else made, with other columns."""
+    trino.ask("CREATE TABLE foreign_conversions (revenue_usd varchar, event_ts_utc timestamp(6) with time zone)")
+    job = "/opt/streamforge/sql-jobs/transform_pipeline.sql"
+    refused(platform, "a table made by someone else", ["--entrypoint", "sh"], "foreign_conversions", command=[
+        "-c", f"sed s/processed_conversions/foreign_conversions/ {job} > /tmp/job.sql && JOB_FILE=/tmp/job.sql exec stream-processor"])
+    held = trino.number("SELECT count(*) FROM foreign_conversions")
+    if held:
+        raise Failed(f"{held} rows were written into someone else's table")
+    trino.ask("DROP TABLE foreign_conversions")
+
+
+def catalog_down(platform):
+    """A processor that starts while the catalog is down waits, says so, and goes on when it is back."""
+    platform.compose("stop", "iceberg-catalog-svc")
+    platform.compose("restart", "stream-processor")
+    until("the processor says what it waits for", 60, lambda: "iceberg-catalog-svc" in platform.logs("stream-processor", 20),
+          "stream-processor")
+    if platform.is_healthy("stream-processor"):
+        raise Failed("the processor is healthy without its catalog", "stream-processor")
+    platform.compose("start", "iceberg-catalog-svc")
+    platform.await_healthy("stream-processor")
+    print("catalog down at start: waits, and goes on when it is back", flush=True)
+
+
+def trino_down(platform):
+    """The dashboard can't be imported without Trino: the one-shot says so and ends with an error."""
+    platform.compose("stop", "query-engine")
+    outcome = platform.compose("run", "--rm", "--no-deps", "-T", "-e", "TRINO_WAIT_SECONDS=5", "dashboard-setup",
+                               check=False, seconds=180)
+    said = outcome.stdout + outcome.stderr
+    platform.compose("start", "query-engine")
+    platform.await_healthy("query-engine")
+    if outcome.returncode == 0 or "query-engine" not in said:
+        raise Failed(f"dashboard-setup without Trino ended with {outcome.returncode}:\n{said[-2000:]}")
+    print(f"Trino down at import: {outcome.returncode}, {said.strip().splitlines()[-1]}", flush=True)
