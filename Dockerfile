@@ -3,7 +3,6 @@
 # Built twice: first with the manifests and empty sources, so that the dependencies are a layer of their own, then
 # with ours. No frontend is named: the builder's own is enough, and a named one would have to be pulled.
 ARG RUST_IMAGE=rust:1.95-slim-bookworm
-ARG DEBIAN_IMAGE=debian:bookworm-slim
 
 FROM ${RUST_IMAGE} AS build
 # librdkafka is built from source; OpenSSL for its TLS and SASL comes from the distribution.
@@ -41,16 +40,23 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
  && ${BUILD}
 
-FROM ${DEBIAN_IMAGE} AS runtime
-RUN apt-get update \
- && apt-get install --yes --no-install-recommends libssl3 ca-certificates \
- && rm -rf /var/lib/apt/lists/*
+# What the programs need to run, and nothing else: their shared libraries, the roots of trust, a user.
+RUN mkdir -p /runtime/etc/ssl/certs /runtime/opt/streamforge \
+ && ldd target/release/data-emitter target/release/stream-processor target/release/streamforge \
+    | sed -n 's|.*=> \(/[^ ]*\).*|\1|p; s|^[[:space:]]*\(/lib64/[^ ]*\).*|\1|p' | sort -u \
+    | xargs cp --parents --dereference --target-directory=/runtime \
+ && cp /etc/ssl/certs/ca-certificates.crt /runtime/etc/ssl/certs/ \
+ && echo 'streamforge:x:10001:10001::/:/sbin/nologin' > /runtime/etc/passwd \
+ && echo 'hosts: files dns' > /runtime/etc/nsswitch.conf
+
+FROM scratch AS runtime
+COPY --from=build /runtime /
 USER 10001:10001
 WORKDIR /opt/streamforge
 
 FROM runtime AS data-emitter
 COPY --from=build /src/target/release/data-emitter /usr/local/bin/
-ENTRYPOINT ["data-emitter"]
+ENTRYPOINT ["/usr/local/bin/data-emitter"]
 
 FROM runtime AS stream-processor
 COPY --from=build /src/target/release/stream-processor /usr/local/bin/
@@ -58,10 +64,10 @@ COPY stream-processor/sql-jobs sql-jobs
 ENV JOB_FILE=/opt/streamforge/sql-jobs/transform_pipeline.sql \
     STATUS_ADDRESS=0.0.0.0:8084
 EXPOSE 8084
-ENTRYPOINT ["stream-processor"]
+ENTRYPOINT ["/usr/local/bin/stream-processor"]
 
 FROM runtime AS streamforge
 COPY --from=build /src/target/release/streamforge /usr/local/bin/
 COPY stream-processor/sql-jobs sql-jobs
 ENV JOB_FILE=/opt/streamforge/sql-jobs/transform_pipeline.sql
-ENTRYPOINT ["streamforge"]
+ENTRYPOINT ["/usr/local/bin/streamforge"]

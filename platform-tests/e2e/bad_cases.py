@@ -15,7 +15,7 @@ def all_of_them(context):
     refused(platform, "missing bucket", ["-e", "ICEBERG_WAREHOUSE=s3://nowhere/warehouse"], "nowhere", "provision",
             service="platform-setup", command=["provision", "--check"])
     job_that_does_not_fit(context)
-    foreign_table(platform)
+    foreign_table(context)
     platform.compose("start", "stream-processor")
     platform.await_healthy("stream-processor")
     catalog_down(platform)
@@ -42,26 +42,29 @@ def refused(platform, name, options, *words, service="stream-processor", command
 
 def job_that_does_not_fit(context):
     """The same job with a column of another type."""
-    job = (ROOT / "stream-processor/sql-jobs/transform_pipeline.sql").read_text()
-    changed = job.replace("transaction_value AS revenue_usd", "source_url AS revenue_usd")
-    if changed == job:
-        raise Failed("the job file has no revenue_usd any more: change this test")
-    place = context.artefacts / "unfit.sql"
-    place.write_text(changed)
-    refused(context.platform, "a job that does not fit its table",
-            ["-v", f"{place.resolve()}:/tmp/unfit.sql:ro", "-e", "JOB_FILE=/tmp/unfit.sql"], "revenue_usd")
+    options = changed_job(context, "transaction_value AS revenue_usd", "source_url AS revenue_usd")
+    refused(context.platform, "a job that does not fit its table", options, "revenue_usd")
 
 
-def foreign_table(platform):
+def foreign_table(context):
     """A table of that name which somebody else made, with other columns."""
     trino.ask("CREATE TABLE foreign_conversions (revenue_usd varchar, event_ts_utc timestamp(6) with time zone)")
-    job = "/opt/streamforge/sql-jobs/transform_pipeline.sql"
-    refused(platform, "a table made by someone else", ["--entrypoint", "sh"], "foreign_conversions", command=[
-        "-c", f"sed s/processed_conversions/foreign_conversions/ {job} > /tmp/job.sql && JOB_FILE=/tmp/job.sql exec stream-processor"])
+    options = changed_job(context, "marketing_events.processed_conversions", "marketing_events.foreign_conversions")
+    refused(context.platform, "a table made by someone else", options, "foreign_conversions")
     held = trino.number("SELECT count(*) FROM foreign_conversions")
     if held:
         raise Failed(f"{held} rows were written into someone else's table")
     trino.ask("DROP TABLE foreign_conversions")
+
+
+def changed_job(context, text, by):
+    """Options that run a copy of the job file in which `by` stands for `text`."""
+    job = (ROOT / "stream-processor/sql-jobs/transform_pipeline.sql").read_text()
+    if text not in job:
+        raise Failed(f"the job file holds no `{text}` any more: change this test")
+    copy = context.artefacts.resolve() / "changed_job.sql"
+    copy.write_text(job.replace(text, by))
+    return ["-v", f"{copy}:/changed_job.sql:ro", "-e", "JOB_FILE=/changed_job.sql"]
 
 
 def catalog_down(platform):
