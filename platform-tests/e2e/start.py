@@ -1,6 +1,7 @@
 """From nothing to rows: lint, images, `up`, health, and the README's session in Trino's own client."""
 
 import csv
+import os
 import time
 
 from . import trino
@@ -9,6 +10,7 @@ from .compose import ROOT, Failed, run, until
 FIRST_ROW_SECONDS_MAX = 180
 IMAGE_MB_MAX = 120
 BUILD_SECONDS_MAX = 3000
+TESTS_SECONDS_MAX = 1500
 LONG_RUNNING = ["streaming-server", "minio-storage-service", "metadata-db", "iceberg-catalog-svc", "data-emitter",
                 "stream-processor", "query-engine", "viz-dashboard"]
 ONE_SHOTS = ["platform-setup", "dashboard-setup"]
@@ -95,3 +97,22 @@ def session(context):
     if low:
         raise Failed(f"{low} rows should have been filtered")
     print("5 rows with the right columns and types")
+
+
+def suites(_context):
+    """The suites that `cargo test` runs against SQLite and a mock, against the real catalog, store and broker."""
+    servers = {
+        "LAKEHOUSE_REST_URI": "http://127.0.0.1:8182",
+        "LAKEHOUSE_REST_WAREHOUSE": "s3://lakehouse/conformance",
+        "S3_ENDPOINT": "http://127.0.0.1:9003",
+        "S3_REGION": "us-east-1",
+        "S3_ACCESS_KEY": "minio-admin",
+        "S3_SECRET_KEY": "minio-password-1",
+        "STREAMFORGE_TEST_BROKERS": "127.0.0.1:9092",
+    }
+    for name, only in [("conformance", []), ("kafka_consumer", ["real"])]:
+        outcome = run("cargo", "test", "--workspace", "--release", "--locked", "--test", name, "--", *only,
+                      seconds=TESTS_SECONDS_MAX, env=os.environ | servers)
+        for line in outcome.stdout.splitlines():
+            if line.startswith("test result"):
+                print(f"{name}: {line}", flush=True)
