@@ -27,8 +27,9 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
  && for crate in data-emitter stream-processor streamforge; do \
       echo 'fn main() {}' > "$crate/src/main.rs" || exit 1; \
     done \
+ && mkdir lakehouse/tests && touch lakehouse/tests/killed.rs \
  && ${BUILD} \
- && rm -r */src
+ && rm -r */src lakehouse/tests
 
 COPY activity-event activity-event
 COPY data-emitter data-emitter
