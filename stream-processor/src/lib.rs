@@ -22,6 +22,7 @@ pub mod status;
 
 pub mod telemetry;
 
+mod patience;
 mod run;
 mod shell;
 mod start;

@@ -1,12 +1,12 @@
 //! The stream processor as a process.
 
 use std::process::ExitCode;
-use std::time::Instant;
 
 use anyhow::{Context, Result};
 use clap::Parser;
 use stream_processor::config::{Cli, Command, Config, RunArgs};
 use stream_processor::job::Job;
+use stream_processor::status::About;
 use stream_processor::telemetry::{self, Elsewhere};
 use stream_processor::{run, status};
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,7 +23,7 @@ fn main() -> ExitCode {
         Some(Command::Healthcheck) => status::ask(&cli.run.status_address),
         Some(Command::Check) => return checked(&cli.run),
         None => match load(&cli.run) {
-            Ok((job, config)) => process(job, config, &cli.run.status_address),
+            Ok((job, config, about)) => process(job, config, about, &cli.run.status_address),
             Err(err) => return wrong(&err),
         },
     };
@@ -36,22 +36,25 @@ fn main() -> ExitCode {
     }
 }
 
-fn load(args: &RunArgs) -> Result<(Job, Config)> {
-    let job = load_job(args)?;
+fn load(args: &RunArgs) -> Result<(Job, Config, About)> {
+    let (text, job) = load_job(args)?;
     let config = Config::check(args, &job.source)?;
-    Ok((job, config))
+    let about = About::new(&text, &job, &config);
+    Ok((job, config, about))
 }
 
-fn load_job(args: &RunArgs) -> Result<Job> {
+/// The job file, as text and as a job.
+fn load_job(args: &RunArgs) -> Result<(String, Job)> {
     let path = args.job.display();
     let text = std::fs::read_to_string(&args.job)
         .with_context(|| format!("job file {path} can't be read; set JOB_FILE"))?;
-    Job::parse(&text).with_context(|| format!("job file {path}"))
+    let job = Job::parse(&text).with_context(|| format!("job file {path}"))?;
+    Ok((text, job))
 }
 
 fn checked(args: &RunArgs) -> ExitCode {
     match load_job(args) {
-        Ok(job) => {
+        Ok((_, job)) => {
             for sink in &job.sinks {
                 let table = &sink.table;
                 info!(topic = job.source.topic, table = %format!("{}.{}", table.namespace, table.name),
@@ -68,8 +71,7 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
     ExitCode::from(EX_USAGE)
 }
 
-#[allow(clippy::disallowed_methods, reason = "the process began now")]
-fn process(job: Job, config: Config, status_address: &str) -> Result<()> {
+fn process(job: Job, config: Config, about: About, status_address: &str) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
@@ -81,7 +83,7 @@ fn process(job: Job, config: Config, status_address: &str) -> Result<()> {
             if page == "off" {
                 std::future::pending().await
             } else {
-                status::serve(page, seen, Instant::now(), CancellationToken::new()).await
+                status::serve(page, seen, about, CancellationToken::new()).await
             }
         };
         tokio::select! {

@@ -1,15 +1,9 @@
 //! Wires the threads and the async side together, and takes them down again.
 
-#![allow(
-    clippy::disallowed_methods,
-    reason = "the shell reads the clock, so that nothing else has to"
-)]
-
-use std::time::Instant;
-
 use anyhow::{Result, bail};
 use crossbeam_channel::bounded;
 use tokio::runtime::Handle;
+use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
 use tokio_util::sync::CancellationToken;
 use tracing::{info, warn};
@@ -20,11 +14,12 @@ use crate::job::Job;
 use crate::kafka::Consumer;
 use crate::pipeline::smallest;
 use crate::shell::assembler::{Answer, Assembler};
+use crate::shell::ends::Asker;
 use crate::shell::reader::{self, Handover, Reader};
 use crate::shell::worker::Worker;
 use crate::shell::{Command, HungUp};
 use crate::start::{Prepared, prepare};
-use crate::status::Reporters;
+use crate::status::{Life, Phase, Reporters};
 use crate::transform::Transform;
 
 /// Chunks between two threads. With polls of 2,000 records a few are enough to keep both busy.
@@ -41,12 +36,11 @@ pub async fn run(
     reporters: Reporters,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let started = Instant::now();
     let prepared = tokio::select! {
-        prepared = prepare(&job, &config) => prepared?,
+        prepared = prepare(&job, &config, &reporters) => prepared?,
         () = shutdown.cancelled() => return Ok(()),
     };
-    work(job, config, prepared, reporters, shutdown, started).await
+    work(job, config, prepared, reporters, shutdown).await
 }
 
 async fn work(
@@ -55,9 +49,9 @@ async fn work(
     prepared: Prepared,
     reporters: Reporters,
     shutdown: CancellationToken,
-    started: Instant,
 ) -> Result<()> {
     let Prepared { source, assign, first, sinks } = prepared;
+    let all: Vec<_> = first.keys().copied().collect();
     let runtime = Handle::current();
     let (raw_in, raw_out) = bounded(PIPE_CHUNKS);
     let (rows_in, rows_out) = bounded(PIPE_CHUNKS);
@@ -90,8 +84,11 @@ async fn work(
         answers: answers.clone(),
         commands: command_in.clone(),
         progress: reporters.job,
-        started,
+        journal: reporters.journal,
+        started: reporters.start.instant,
     };
+    let (progress, started) = (reporters.reader, reporters.start.instant);
+    let (asking, stop_asking) = bounded(0);
     let (consumer_of, topic) = (config.consumer, job.source.topic.clone());
     let reading = std::thread::Builder::new().name("reader".to_owned());
     let reading = reading.spawn(move || -> Result<()> {
@@ -104,6 +101,8 @@ async fn work(
                 change_in.send(reader::Change::Assigned(tables))?;
             }
         }
+        let probe = consumer.probe();
+        Asker { probe, all, progress: progress.clone(), started }.spawn(stop_asking)?;
         Reader {
             consumer,
             source,
@@ -111,7 +110,8 @@ async fn work(
             commands: command_out,
             spent: spent_out,
             changes: change_out,
-            progress: reporters.reader,
+            progress,
+            asking,
         }
         .run()
     })?;
@@ -119,7 +119,8 @@ async fn work(
     let limits = config.limits;
     let assembling = std::thread::Builder::new().name("assembler".to_owned());
     let assembling = assembling.spawn(move || assembler.run(limits))?;
-    supervise(Threads { reading, assembling }, &answers.0, &command_in, shutdown).await
+    let threads = Threads { reading, assembling, life: reporters.life };
+    supervise(threads, &answers.0, &command_in, shutdown).await
 }
 
 type Thread = std::thread::JoinHandle<Result<()>>;
@@ -128,6 +129,8 @@ type Ended = Result<std::thread::Result<Result<()>>, JoinError>;
 struct Threads {
     reading: Thread,
     assembling: Thread,
+    /// Told when they work and when they are taken down.
+    life: watch::Sender<Life>,
 }
 
 /// Waits for the stop or the first failure, then takes the threads down, the end of the pipe first.
@@ -137,14 +140,17 @@ async fn supervise(
     commands: &crossbeam_channel::Sender<Command>,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let mut reading = spawn_blocking(move || threads.reading.join());
-    let mut assembling = spawn_blocking(move || threads.assembling.join());
+    let Threads { reading, assembling, life } = threads;
+    life.send_modify(|life| life.phase = Phase::Running);
+    let mut reading = spawn_blocking(move || reading.join());
+    let mut assembling = spawn_blocking(move || assembling.join());
     let (mut read, mut assembled) = (None, None);
     tokio::select! {
         ended = &mut reading => read = Some(flat(ended, "reader")),
         ended = &mut assembling => assembled = Some(flat(ended, "assembler")),
         () = shutdown.cancelled() => {
             info!("stopping: committing what is open");
+            life.send_modify(|life| life.phase = Phase::Stopping);
             drop(answers.send(Answer::Stop));
         }
     }

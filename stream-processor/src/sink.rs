@@ -133,6 +133,7 @@ impl Sink {
     }
 
     /// Uploads `files` and commits them with the blueprint's ranges, trying until an answer is certain.
+    /// `trouble` hears why it has to be tried again.
     ///
     /// # Errors
     ///
@@ -142,10 +143,11 @@ impl Sink {
         source: &Source,
         blueprint: Blueprint,
         files: Vec<EncodedFile>,
+        trouble: &(dyn Fn(&str) + Sync),
     ) -> Result<Landed> {
         let mut uploaded = Vec::with_capacity(files.len());
         for file in files {
-            uploaded.push(retry(&self.name, || self.table.upload(file.clone())).await?);
+            uploaded.push(retry(&self.name, trouble, || self.table.upload(file.clone())).await?);
         }
         let request = CommitRequest {
             source: source.clone(),
@@ -161,7 +163,7 @@ impl Sink {
             deadline: ATTEMPTS_FOR,
         };
         // The attempt's id stays the same: a commit that landed unseen is recognised as ours.
-        let outcome = retry(&self.name, || self.table.commit(&request)).await?;
+        let outcome = retry(&self.name, trouble, || self.table.commit(&request)).await?;
         Ok(match outcome {
             CommitOutcome::Committed(report) => Landed::Committed {
                 position: in_topic(&report.position, source),
@@ -183,7 +185,11 @@ impl Sink {
 }
 
 /// Tries again for as long as it takes: until an answer is certain the batch is neither in nor out.
-async fn retry<T, F>(table: &str, mut attempt: impl FnMut() -> F) -> Result<T>
+async fn retry<T, F>(
+    table: &str,
+    trouble: &(dyn Fn(&str) + Sync),
+    mut attempt: impl FnMut() -> F,
+) -> Result<T>
 where
     F: Future<Output = lakehouse::Result<T>>,
 {
@@ -192,11 +198,9 @@ where
         match attempt().await {
             Ok(done) => return Ok(done),
             Err(err) if matches!(err.kind(), Kind::Retry | Kind::Conflict) => {
-                warn!(
-                    table,
-                    err = format!("{:#}", anyhow::Error::new(err)),
-                    "not committed yet: trying again"
-                );
+                let err = format!("{:#}", anyhow::Error::new(err));
+                warn!(table, err, "not committed yet: trying again");
+                trouble(&err);
             }
             Err(err) => return Err(err).with_context(|| table.to_owned()),
         }

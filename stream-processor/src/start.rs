@@ -3,12 +3,13 @@
 //! Owns the order of these looks: the job is judged before any table is made. It must never read a record for
 //! the tables.
 
-#![allow(clippy::disallowed_methods, reason = "waiting for servers needs a clock")]
+#![allow(clippy::disallowed_methods, reason = "a sample has a time limit")]
 
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail, ensure};
 use lakehouse::Kind;
+use lakehouse::catalog::CatalogSettings;
 use lakehouse::commit::Lakehouse;
 use lakehouse::ids::{Offset, PartitionId};
 use lakehouse::position::{ClusterId, Source, TopicId};
@@ -17,15 +18,16 @@ use tracing::{info, warn};
 
 use crate::config::{Assign, Config};
 use crate::job::{Job, Startup};
-use crate::kafka::{Consumer, ConsumerSettings, KafkaErrorKind, Rebalance, SourceIdentity};
+use crate::kafka::{
+    Consumer, ConsumerSettings, KafkaError, KafkaErrorKind, Rebalance, SourceIdentity,
+};
+use crate::patience::Patience;
 use crate::pipeline::Starts;
 use crate::preflight::{self, Verdict};
 use crate::shell::assembler::positions;
 use crate::sink::{Sink, is_started};
+use crate::status::{Reporters, address, brokers};
 
-/// How long servers may take to answer at start.
-const START_MAX: Duration = Duration::from_mins(2);
-const START_RETRY: Duration = Duration::from_millis(500);
 /// How long one question to the broker may take.
 const ASK_MAX: Duration = Duration::from_secs(10);
 /// How long the preflight reads.
@@ -42,33 +44,49 @@ pub(crate) struct Prepared {
     pub(crate) sinks: Vec<Sink>,
 }
 
-/// Looks at the topic and makes the tables ready.
-pub(crate) async fn prepare(job: &Job, config: &Config) -> Result<Prepared> {
+/// Looks at the topic and makes the tables ready. Waits for servers that are away, and tells `reporters`.
+pub(crate) async fn prepare(job: &Job, config: &Config, reporters: &Reporters) -> Result<Prepared> {
+    let tables = || Patience::new(servers_of_tables(config), reporters);
     let (seen, lakehouse) = tokio::try_join!(
-        look(job, config),
-        patiently("the catalog", || Lakehouse::open(&config.lakehouse))
+        look(job, config, reporters),
+        patiently(tables(), || Lakehouse::open(&config.lakehouse))
     )?;
     let assign = assigned(config.assign.as_ref(), &seen.identity.partitions)?;
-    if config.preflight && !any_started(&lakehouse, job).await? {
+    if config.preflight && !patiently(tables(), || any_started(&lakehouse, job)).await? {
         check_job(job, &config.consumer, &seen).await?;
     }
-    let sinks = open_sinks(&lakehouse, job, config).await?;
+    let sinks = patiently(tables(), || open_sinks(&lakehouse, job, config)).await?;
     let Seen { identity, mut ends, first } = seen;
     let source = Source {
         cluster: ClusterId::new(identity.cluster),
         topic: TopicId::new(identity.topic_id),
     };
-    let tables = positions(&sinks, &source, &first).await?;
-    if tables.iter().any(|starts| ends.are_below(starts)) {
+    let at = patiently(tables(), || positions(&sinks, &source, &first)).await?;
+    if at.iter().any(|starts| ends.are_below(starts)) {
         // A rival may have read on and committed since the topic was looked at.
-        ends = look(job, config).await?.ends;
+        ends = look(job, config, reporters).await?.ends;
     }
-    for (sink, starts) in sinks.iter().zip(&tables) {
+    for (sink, starts) in sinks.iter().zip(&at) {
         ends.check(sink.name(), starts)?;
     }
     let names: Vec<&str> = sinks.iter().map(Sink::name).collect();
     info!(topic = job.source.topic, partitions = identity.partitions.len(), sinks = ?names, "ready");
     Ok(Prepared { source, assign, first, sinks })
+}
+
+/// What an operator looks for when the tables can't be reached.
+fn servers_of_tables(config: &Config) -> String {
+    let lakehouse = &config.lakehouse;
+    let catalog = match &lakehouse.catalog {
+        CatalogSettings::Sqlite { path } => path.display().to_string(),
+        CatalogSettings::Rest { uri, .. } => address(uri),
+    };
+    match lakehouse.s3.as_ref().and_then(|s3| s3.endpoint.as_deref()) {
+        Some(endpoint) => {
+            format!("the catalog at {catalog} and the store at {}", address(endpoint))
+        }
+        None => format!("the catalog at {catalog}"),
+    }
 }
 
 fn assigned(wanted: Option<&Assign>, there: &[PartitionId]) -> Result<Option<Vec<PartitionId>>> {
@@ -88,7 +106,7 @@ fn assigned(wanted: Option<&Assign>, there: &[PartitionId]) -> Result<Option<Vec
 /// Whether any sink table was committed to before.
 async fn any_started(lakehouse: &Lakehouse, job: &Job) -> Result<bool> {
     for sink in &job.sinks {
-        if patiently("the catalog", || is_started(lakehouse, &sink.table)).await? {
+        if is_started(lakehouse, &sink.table).await? {
             return Ok(true);
         }
     }
@@ -132,29 +150,34 @@ impl Ends {
     }
 }
 
-async fn look(job: &Job, config: &Config) -> Result<Seen> {
+async fn look(job: &Job, config: &Config, reporters: &Reporters) -> Result<Seen> {
     let (topic, settings) = (job.source.topic.clone(), config.consumer.clone());
     let latest = job.source.startup == Startup::Latest;
-    let ask = spawn_blocking(move || look_at_topic(&settings, &topic, latest));
+    let name = format!("Kafka at {} (topic {topic})", brokers(&settings.brokers));
+    let mut patience = Patience::new(name, reporters);
+    let ask = spawn_blocking(move || {
+        let settings = ConsumerSettings { group: None, instance_id: None, ..settings };
+        let consumer = Consumer::new(&settings, &topic, Box::new(reader_without_group()))?;
+        let seen = loop {
+            match look_at_topic(&consumer, latest) {
+                Ok(seen) => break seen,
+                Err(err) if may_pass(err.kind()) => {
+                    std::thread::sleep(patience.again(&err.to_string()));
+                }
+                Err(err) => {
+                    let place = format!("topic {topic} at {}", brokers(&settings.brokers));
+                    return Err(err).context(place);
+                }
+            }
+        };
+        consumer.close(ASK_MAX)?;
+        Ok(seen)
+    });
     ask.await.context("the question to Kafka panicked")?
 }
 
-fn look_at_topic(settings: &ConsumerSettings, topic: &str, latest: bool) -> Result<Seen> {
-    let settings = ConsumerSettings { group: None, instance_id: None, ..settings.clone() };
-    let consumer = Consumer::new(&settings, topic, Box::new(reader_without_group()))?;
-    let begun = Instant::now();
-    let identity = loop {
-        match consumer.source(ASK_MAX) {
-            Ok(identity) => break identity,
-            Err(err) if may_pass(err.kind()) && begun.elapsed() < START_MAX => {
-                info!(%err, brokers = settings.brokers, topic, "waiting for Kafka");
-                std::thread::sleep(START_RETRY);
-            }
-            Err(err) => {
-                return Err(err).with_context(|| format!("topic {topic} at {}", settings.brokers));
-            }
-        }
-    };
+fn look_at_topic(consumer: &Consumer, latest: bool) -> Result<Seen, KafkaError> {
+    let identity = consumer.source(ASK_MAX)?;
     let (mut low, mut high) = (Starts::new(), Starts::new());
     for partition in &identity.partitions {
         let marks = consumer.watermarks(*partition, ASK_MAX)?;
@@ -162,7 +185,6 @@ fn look_at_topic(settings: &ConsumerSettings, topic: &str, latest: bool) -> Resu
         high.insert(*partition, marks.high);
     }
     let first = if latest { high.clone() } else { low.clone() };
-    consumer.close(ASK_MAX)?;
     Ok(Seen { identity, ends: Ends { low, high }, first })
 }
 
@@ -170,29 +192,26 @@ async fn open_sinks(lakehouse: &Lakehouse, job: &Job, config: &Config) -> Result
     let rejects = job.rejects_spec();
     let mut sinks = Vec::with_capacity(job.sinks.len() + 1);
     for spec in job.sinks.iter().map(|sink| &sink.table).chain([&rejects]) {
-        let open = || Sink::open(lakehouse, spec, config.codec);
-        sinks.push(patiently("the catalog", open).await?);
+        sinks.push(Sink::open(lakehouse, spec, config.codec).await?);
     }
     Ok(sinks)
 }
 
-/// Tries again while a server is not there yet, and says what it waits for.
-async fn patiently<T, E, F>(what: &str, mut attempt: impl FnMut() -> F) -> Result<T>
+/// Tries again while a server is not there.
+async fn patiently<T, E, F>(mut patience: Patience, mut attempt: impl FnMut() -> F) -> Result<T>
 where
     F: Future<Output = Result<T, E>>,
     E: Into<anyhow::Error>,
 {
-    let begun = Instant::now();
     loop {
         let err: anyhow::Error = match attempt().await {
             Ok(found) => return Ok(found),
             Err(err) => err.into(),
         };
-        if !is_passing(&err) || begun.elapsed() >= START_MAX {
+        if !is_passing(&err) {
             return Err(err);
         }
-        info!(err = format!("{err:#}"), "waiting for {what}");
-        tokio::time::sleep(START_RETRY).await;
+        tokio::time::sleep(patience.again(&format!("{err:#}"))).await;
     }
 }
 
@@ -242,8 +261,15 @@ fn sample(
     consumer.assign(starts)?;
     let (begun, mut sample) = (Instant::now(), Vec::new());
     while sample.len() < wanted && begun.elapsed() < SAMPLE_WAIT {
-        let batch = consumer.poll(wanted - sample.len(), Duration::from_millis(50))?;
-        sample.extend(batch.records().filter_map(|record| record.payload.map(<[u8]>::to_vec)));
+        match consumer.poll(wanted - sample.len(), Duration::from_millis(50)) {
+            Ok(batch) => {
+                let payloads = batch.records().filter_map(|record| record.payload);
+                sample.extend(payloads.map(<[u8]>::to_vec));
+            }
+            // A broker that goes away now is waited for by the reader.
+            Err(err) if err.kind() == KafkaErrorKind::Retry => {}
+            Err(err) => return Err(err.into()),
+        }
     }
     consumer.close(ASK_MAX)?;
     Ok(sample)

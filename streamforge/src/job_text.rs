@@ -39,6 +39,11 @@ impl JobText {
         Ok(Self { name, text })
     }
 
+    /// As it is written.
+    pub(crate) fn text(&self) -> &str {
+        &self.text
+    }
+
     /// Parses and checks it.
     ///
     /// # Errors

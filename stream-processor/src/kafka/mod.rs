@@ -42,4 +42,8 @@ pub trait Rebalance: Send {
     ///
     /// No record of them is delivered by the same poll or any later one.
     fn revoked(&mut self, partitions: &[PartitionId], lost: bool);
+
+    /// The group has settled who reads what; what this member was given has been told before, and may be
+    /// nothing.
+    fn joined(&mut self) {}
 }

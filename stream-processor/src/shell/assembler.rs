@@ -16,7 +16,7 @@ use tracing::{info, warn};
 
 use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timestamp};
 use crate::sink::{Landed, Sink};
-use crate::status::{JobProgress, SILENCE_MAX, TableProgress};
+use crate::status::{CommitEntry, JobProgress, Journal, SILENCE_MAX, Sampler, TableProgress};
 
 use super::worker::Rows;
 use super::{Command, Flow, HungUp};
@@ -26,9 +26,19 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// What the async side answers.
 pub(crate) enum Answer {
-    Landed { lane: usize, rows: u64, took: Duration, outcome: Result<Landed> },
+    Landed { batch: Sealed, took: Duration, outcome: Result<Landed> },
     Positions(Result<Vec<Starts>>),
     Stop,
+}
+
+/// What a batch under way holds, to be told when it has landed.
+#[derive(Clone, Copy)]
+pub(crate) struct Sealed {
+    lane: usize,
+    records: u64,
+    rows: u64,
+    files: usize,
+    bytes: u64,
 }
 
 pub(crate) struct Assembler {
@@ -39,6 +49,7 @@ pub(crate) struct Assembler {
     pub(crate) answers: (Sender<Answer>, Receiver<Answer>),
     pub(crate) commands: Sender<Command>,
     pub(crate) progress: watch::Sender<JobProgress>,
+    pub(crate) journal: watch::Sender<Journal>,
     pub(crate) started: Instant,
 }
 
@@ -61,6 +72,7 @@ impl Assembler {
             io: self,
             machine,
             open,
+            sampler: Sampler::default(),
             waiting: None,
             reread: None,
             holding: false,
@@ -74,6 +86,7 @@ struct Assembly {
     io: Assembler,
     machine: Pipeline,
     open: Vec<DayWriter>,
+    sampler: Sampler,
     /// Who waits for a revocation to be settled.
     waiting: Option<Sender<()>>,
     /// The positions behind a seek, until the seek is sent.
@@ -109,6 +122,7 @@ impl Assembly {
             }
             Flow::Chunk(rows) => {
                 self.count(&rows);
+                self.sample(&rows);
                 self.step(Event::Chunk(rows.facts.clone()), Some(&rows))
             }
         }
@@ -116,21 +130,25 @@ impl Assembly {
 
     fn answer(&mut self, answer: Answer) -> Result<()> {
         match answer {
-            Answer::Landed { lane, rows, took, outcome } => match outcome? {
-                Landed::Committed { position, report } => {
-                    self.show_commit(lane, rows, took, &position, report.as_ref());
-                    self.step(Event::Committed(lane, position), None)
+            Answer::Landed { batch, took, outcome } => {
+                let (lane, outcome) = (batch.lane, outcome?);
+                self.show_landing(lane);
+                match outcome {
+                    Landed::Committed { position, report } => {
+                        self.show_commit(batch, took, &position, report.as_ref());
+                        self.step(Event::Committed(lane, position), None)
+                    }
+                    Landed::Fenced => {
+                        let name = self.io.sinks.get(lane).map_or("?", Sink::name);
+                        warn!(
+                            table = name,
+                            "another writer moved the table: reading again from its position"
+                        );
+                        self.io.progress.send_modify(|progress| progress.fenced += 1);
+                        self.step(Event::Fenced(lane), None)
+                    }
                 }
-                Landed::Fenced => {
-                    let name = self.io.sinks.get(lane).map_or("?", Sink::name);
-                    warn!(
-                        table = name,
-                        "another writer moved the table: reading again from its position"
-                    );
-                    self.io.progress.send_modify(|progress| progress.fenced += 1);
-                    self.step(Event::Fenced(lane), None)
-                }
-            },
+            }
             Answer::Positions(starts) => {
                 let starts = starts?;
                 self.show_positions(&starts);
@@ -190,14 +208,25 @@ impl Assembly {
             _ => return Err(anyhow!("no sink {lane}")),
         };
         let files: Vec<EncodedFile> = writer.finish()?;
-        let (rows, source) = (blueprint.counts.written, self.io.source.clone());
+        let batch = Sealed {
+            lane,
+            records: blueprint.counts.read,
+            rows: blueprint.counts.written,
+            files: files.len(),
+            bytes: files.iter().map(|file| file.bytes.len() as u64).sum(),
+        };
+        let source = self.io.source.clone();
         let (answers, started) = (self.io.answers.0.clone(), self.io.started);
+        let (before, progress) = (started.elapsed(), self.io.progress.clone());
+        show(&progress, lane, |table| table.committing = Some(before));
         self.io.runtime.spawn(async move {
-            let before = started.elapsed();
-            let outcome = sink.commit(&source, blueprint, files).await;
+            let trouble = |why: &str| {
+                show(&progress, lane, |table| table.trouble = Some(why.to_owned()));
+            };
+            let outcome = sink.commit(&source, blueprint, files, &trouble).await;
             let took = started.elapsed().saturating_sub(before);
             // Nobody listens any more once the process gave up waiting: the next one re-reads.
-            drop(answers.send(Answer::Landed { lane, rows, took, outcome }));
+            drop(answers.send(Answer::Landed { batch, took, outcome }));
         });
         Ok(())
     }
@@ -217,7 +246,26 @@ impl Assembly {
             for (reason, count) in &rows.rejected {
                 *progress.rejected.entry(reason.as_str()).or_default() += count;
             }
+            for (table, counts) in progress.tables.iter_mut().zip(&rows.facts.counts) {
+                table.selected += counts.written;
+                table.filtered += counts.filtered;
+            }
         });
+    }
+
+    /// Copies a few rows and rejects, now and then.
+    fn sample(&mut self, rows: &Rows) {
+        let now = self.io.started.elapsed();
+        let Some((rejects, tables)) = rows.batches.split_last() else { return };
+        for (lane, (sink, batch)) in self.io.sinks.iter().zip(tables).enumerate() {
+            if batch.num_rows() > 0 && self.sampler.wants_rows(lane, now) {
+                self.io.journal.send_modify(|journal| journal.sample_rows(sink.name(), batch));
+            }
+        }
+        let wanted = self.sampler.wanted(rows.rejected.keys(), now);
+        if !wanted.is_empty() {
+            self.io.journal.send_modify(|journal| journal.sample_rejects(&wanted, rejects));
+        }
     }
 
     fn show_positions(&self, starts: &[Starts]) {
@@ -228,28 +276,35 @@ impl Assembly {
         });
     }
 
+    /// Nothing of the lane is under way any more.
+    fn show_landing(&self, lane: usize) {
+        show(&self.io.progress, lane, |table| (table.committing, table.trouble) = (None, None));
+    }
+
     fn show_commit(
         &self,
-        lane: usize,
-        rows: u64,
+        batch: Sealed,
         took: Duration,
         position: &Starts,
         report: Option<&lakehouse::commit::CommitReport>,
     ) {
         let now: Timestamp = self.io.started.elapsed();
-        self.io.progress.send_modify(|progress| {
-            let Some(table) = progress.tables.get_mut(lane) else { return };
+        let Sealed { lane, records, rows, files, bytes } = batch;
+        let snapshot = report.map(|report| report.snapshot.get());
+        let conflicts = report.map_or(0, |report| report.conflicts);
+        show(&self.io.progress, lane, |table| {
             table.position.extend(position);
             table.rows += rows;
+            table.bytes += bytes;
             table.commits += 1;
-            table.conflicts += report.map_or(0, |report| u64::from(report.conflicts));
+            table.conflicts += u64::from(conflicts);
             table.last_commit = Some(now);
             if rows > 0 {
                 table.first_commit.get_or_insert(now);
             }
+            table.took.record(took);
             table.last_commit_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-            table.last_snapshot =
-                report.map(|report| report.snapshot.get()).or(table.last_snapshot);
+            table.last_snapshot = snapshot.or(table.last_snapshot);
             info!(
                 table = table.name,
                 rows,
@@ -259,7 +314,24 @@ impl Assembly {
                 "committed"
             );
         });
+        let table = self.io.sinks.get(lane).map_or("?", Sink::name).to_owned();
+        let entry =
+            CommitEntry { at: now, table, records, rows, files, bytes, took, snapshot, conflicts };
+        self.io.journal.send_modify(|journal| journal.commit(entry));
     }
+}
+
+/// Changes what is told of one table.
+fn show(
+    progress: &watch::Sender<JobProgress>,
+    lane: usize,
+    change: impl FnOnce(&mut TableProgress),
+) {
+    progress.send_modify(|progress| {
+        if let Some(table) = progress.tables.get_mut(lane) {
+            change(table);
+        }
+    });
 }
 
 /// The position of every sink table in the partitions of `held`; those it lacks are pinned as given.

@@ -1,8 +1,8 @@
 //! Executes what the pure modules decide: threads, channels, clocks.
 //!
 //! Three threads in a row, joined by bounded channels: `reader` (Kafka) → `worker` (decode, transform) →
-//! `assembler` (encode, cut). Commits run beside them on the async runtime. No decision about
-//! exactly-once is made here.
+//! `assembler` (encode, cut). Commits run beside them on the async runtime, and `ends` asks the brokers how
+//! much waits, for the status page. No decision about exactly-once is made here.
 
 #![allow(
     clippy::disallowed_methods,
@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod assembler;
+pub(crate) mod ends;
 pub(crate) mod reader;
 pub(crate) mod worker;
 

@@ -56,6 +56,8 @@ pub(crate) struct Reader {
     pub(crate) spent: Receiver<Arc<Batch>>,
     pub(crate) changes: Receiver<Change>,
     pub(crate) progress: watch::Sender<ReaderProgress>,
+    /// Ends the questions about the partitions' ends when it is dropped.
+    pub(crate) asking: Sender<()>,
 }
 
 /// Offsets `[start, end)` of one partition.
@@ -64,8 +66,10 @@ type Span = (Offset, Offset);
 /// What a rebalance did, told by the callback to the loop that runs it.
 #[derive(Debug)]
 pub(crate) enum Change {
+    /// A rebalance is over; partitions may have come before.
+    Joined,
     Assigned(Vec<Starts>),
-    Revoked(Vec<PartitionId>),
+    Revoked(Vec<PartitionId>, /* lost */ bool),
     Failed(anyhow::Error),
 }
 
@@ -95,6 +99,10 @@ impl Handover {
 }
 
 impl Rebalance for Handover {
+    fn joined(&mut self) {
+        drop(self.changes.send(Change::Joined));
+    }
+
     fn assigned(&mut self, partitions: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
         let (change, starts) = match self.positions(partitions) {
             Ok(tables) => {
@@ -118,7 +126,7 @@ impl Rebalance for Handover {
                 warn!(?partitions, "not settled in time; the fence decides whose commit counts");
             }
         }
-        drop(self.changes.send(Change::Revoked(partitions.to_vec())));
+        drop(self.changes.send(Change::Revoked(partitions.to_vec(), lost)));
     }
 }
 
@@ -132,6 +140,7 @@ impl Reader {
             cuts: BTreeMap::new(),
             backlog: VecDeque::new(),
             blocked: None,
+            joined: false,
             paused: false,
             asked: Instant::now(),
             identified: Instant::now(),
@@ -158,6 +167,8 @@ struct Reading {
     cuts: BTreeMap<PartitionId, BTreeSet<Offset>>,
     backlog: VecDeque<Flow<RawChunk>>,
     blocked: Option<Instant>,
+    /// Whether it is known which partitions are ours.
+    joined: bool,
     paused: bool,
     asked: Instant,
     identified: Instant,
@@ -173,7 +184,7 @@ impl Reading {
                 match command {
                     Command::Seek(generation, tables) => self.seek(generation, &tables),
                     Command::CommitGroup(starts) => self.io.consumer.commit_offsets(&starts),
-                    Command::Stop => return Ok(self.io.consumer.close(CLOSE_MAX)?),
+                    Command::Stop => return self.close(),
                 }
             }
             while let Ok(batch) = self.io.spent.try_recv() {
@@ -185,9 +196,14 @@ impl Reading {
                     self.look_after()?;
                 }
                 Pipe::Full => {}
-                Pipe::Gone => return Ok(self.io.consumer.close(CLOSE_MAX)?),
+                Pipe::Gone => return self.close(),
             }
         }
+    }
+
+    fn close(self) -> Result<()> {
+        drop(self.io.asking);
+        Ok(self.io.consumer.close(CLOSE_MAX)?)
     }
 
     /// The pipe is taken down from its end: a stop follows, or else something broke there.
@@ -270,7 +286,11 @@ impl Reading {
             self.moved.insert(*partition, Instant::now());
         }
         self.cut(&spans, batch)?;
-        self.io.progress.send_modify(|progress| progress.position.clone_from(&self.held));
+        self.io.progress.send_modify(|progress| {
+            progress.position.clone_from(&self.held);
+            progress.joined = self.joined;
+            progress.paused = self.paused;
+        });
         Ok(())
     }
 
@@ -311,8 +331,13 @@ impl Reading {
             Change::Failed(err) => {
                 Err(err.context("a partition was assigned, but its position is not known"))
             }
+            Change::Joined => {
+                self.joined = true;
+                Ok(())
+            }
             Change::Assigned(tables) => {
                 self.identify()?;
+                self.joined = true;
                 self.stand_at(&tables);
                 if self.paused {
                     let news: Vec<PartitionId> = smallest(&tables).into_keys().collect();
@@ -321,7 +346,8 @@ impl Reading {
                 self.backlog.push_back(Flow::Assigned(tables));
                 Ok(())
             }
-            Change::Revoked(partitions) => {
+            Change::Revoked(partitions, lost) => {
+                self.joined &= !lost;
                 for partition in &partitions {
                     self.held.remove(partition);
                     self.cuts.remove(partition);
@@ -375,7 +401,14 @@ impl Reading {
         let probe = self.io.consumer.probe();
         let high = |p: &PartitionId| probe.cached_watermarks(*p).map(|marks| (*p, marks.high));
         let high: Starts = self.held.keys().filter_map(high).collect();
-        self.io.progress.send_modify(|progress| progress.high = high);
+        self.io.progress.send_modify(|progress| {
+            // A paused partition's last fetch is old; who asked the broker may know better.
+            progress.high.retain(|partition, _| self.held.contains_key(partition));
+            for (partition, high) in high {
+                let known = progress.high.entry(partition).or_insert(high);
+                *known = (*known).max(high);
+            }
+        });
     }
 
     fn watch_for_stalls(&mut self) -> Result<()> {

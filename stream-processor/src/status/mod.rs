@@ -1,112 +1,99 @@
-//! What the running job tells the outside: counters, positions, age of the last commit.
+//! What the running job tells the outside: where it stands, whether it is well, what it did last.
 //!
-//! Owns the shape of that report and its HTTP face. It must never hold a secret or influence the job.
+//! Owns the shape of that report and its HTTP face: the job page, `/status.json`, `/job.json`, `/metrics`,
+//! `/healthz`, `/readyz`. It must never hold a secret, influence the job, or make a thread of the job wait:
+//! those leave numbers and a few samples behind, and everything else happens when somebody asks.
+//!
+//! `progress`, `journal`, `health`, `history`, `metrics`, `redact` and `report` are pure; `server` reads the
+//! clock and the process's own size.
 
+mod about;
+mod health;
+mod history;
+mod journal;
+mod metrics;
+mod process;
+mod progress;
+mod redact;
+mod report;
+mod samples;
 mod server;
+mod where_clause;
 
-use std::collections::BTreeMap;
-use std::time::Duration;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
-use serde::Serialize;
 use tokio::sync::watch;
 
-use crate::pipeline::{Starts, Timestamp};
-
+pub use about::About;
+pub use progress::{
+    Histogram, JobProgress, Life, Phase, ReaderProgress, TableProgress, Unheard, Wait,
+};
 pub use server::{ask, serve};
 
-/// How far the reader is. Written by the reader's thread.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct ReaderProgress {
-    /// Next offset to read, by partition held.
-    pub position: Starts,
-    /// Next offset the broker will give out, by partition held, as last heard.
-    pub high: Starts,
+pub(crate) use journal::{CommitEntry, Journal};
+pub(crate) use redact::{address, brokers};
+pub(crate) use samples::Sampler;
+
+/// A table with records to read that does not move for this long, beyond its own interval, is not healthy.
+pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);
+
+/// When the process began; every [`crate::pipeline::Timestamp`] of the report counts from here.
+#[derive(Clone, Copy, Debug)]
+pub struct Start {
+    /// For differences.
+    pub instant: Instant,
+    /// Since 1970, for people.
+    pub unix: Duration,
 }
 
-/// How far the tables are. Written by the assembler.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct JobProgress {
-    /// Records decoded since this process started, re-reads included.
-    pub read: u64,
-    /// Rejected records since this process started, by reason.
-    pub rejected: BTreeMap<&'static str, u64>,
-    /// How often another writer made us drop what was open.
-    pub fenced: u64,
-    /// How long a table with records to read may go without a commit.
-    #[serde(skip)]
-    pub patience: Duration,
-    /// One for each sink table, in the order of the job; rejects last.
-    pub tables: Vec<TableProgress>,
+impl Start {
+    /// Now.
+    #[allow(clippy::disallowed_methods, reason = "the one reading that all others are relative to")]
+    pub fn now() -> Self {
+        let unix = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+        Self { instant: Instant::now(), unix }
+    }
 }
 
-/// One sink table.
-#[derive(Clone, Debug, Default, Serialize)]
-pub struct TableProgress {
-    /// Namespace and name.
-    pub name: String,
-    /// Next offset, by partition.
-    pub position: Starts,
-    /// Rows committed by this process.
-    pub rows: u64,
-    /// Commits made by this process.
-    pub commits: u64,
-    /// Lost races with other writers.
-    pub conflicts: u64,
-    /// When the first commit with a row was known to have landed, since the start of the process.
-    #[serde(skip)]
-    pub first_commit: Option<Timestamp>,
-    /// When the last commit was known to have landed, since the start of the process.
-    #[serde(skip)]
-    pub last_commit: Option<Timestamp>,
-    /// How long the last commit took, uploads included, in milliseconds.
-    pub last_commit_ms: u64,
-    /// The snapshot it made.
-    pub last_snapshot: Option<i64>,
-}
-
-/// Both reports, to read at any time.
+/// The reports of a process, to read at any time.
 #[derive(Clone, Debug)]
 pub struct Status {
+    /// When the process began.
+    pub start: Start,
+    /// Whether it has begun to read, and what it waits for.
+    pub life: watch::Receiver<Life>,
     /// How far the reader is.
     pub reader: watch::Receiver<ReaderProgress>,
     /// How far the tables are.
     pub job: watch::Receiver<JobProgress>,
+    pub(crate) journal: watch::Receiver<Journal>,
 }
 
 /// The writing ends of [`Status`].
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub struct Reporters {
+    pub(crate) start: Start,
+    pub(crate) life: watch::Sender<Life>,
     pub(crate) reader: watch::Sender<ReaderProgress>,
     pub(crate) job: watch::Sender<JobProgress>,
+    pub(crate) journal: watch::Sender<Journal>,
 }
 
-/// A fresh pair of ends, to be given to [`crate::run`] and to whoever watches it.
+/// A fresh pair of ends, to be given to [`crate::run`] and to whoever watches it. The process begins now.
 pub fn channel() -> (Reporters, Status) {
+    let start = Start::now();
+    let (life, life_seen) = watch::channel(Life::default());
     let (reader, reader_seen) = watch::channel(ReaderProgress::default());
     let (job, job_seen) = watch::channel(JobProgress::default());
-    (Reporters { reader, job }, Status { reader: reader_seen, job: job_seen })
-}
-
-/// A table that has records to read and was not committed for this long, beyond its own interval, is
-/// not healthy.
-pub(crate) const SILENCE_MAX: Duration = Duration::from_mins(1);
-
-/// Whether the job does its work: every table is at the end of the topic, or was committed lately.
-pub fn is_ready(reader: &ReaderProgress, job: &JobProgress, now: Timestamp) -> bool {
-    let ends_are_known = reader.position.keys().all(|p| reader.high.contains_key(p));
-    let fine = |table: &TableProgress| {
-        let lately = |at: Timestamp| now.saturating_sub(at) < job.patience;
-        lag(&reader.high, &table.position) == 0 || table.last_commit.is_some_and(lately)
-    };
-    ends_are_known && !job.tables.is_empty() && job.tables.iter().all(fine)
-}
-
-/// Records between a table's position and the broker's end, summed over the partitions held.
-pub fn lag(high: &Starts, position: &Starts) -> u64 {
-    high.iter()
-        .map(|(partition, high)| {
-            let at = position.get(partition).map_or(0, |offset| offset.get());
-            u64::try_from(high.get() - at).unwrap_or(0)
-        })
-        .sum()
+    let (journal, journal_seen) = watch::channel(Journal::default());
+    (
+        Reporters { start, life, reader, job, journal },
+        Status {
+            start,
+            life: life_seen,
+            reader: reader_seen,
+            job: job_seen,
+            journal: journal_seen,
+        },
+    )
 }

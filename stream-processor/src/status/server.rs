@@ -1,31 +1,107 @@
-//! The report over HTTP: `/healthz`, `/readyz`, `/metrics`, `/status.json`.
+//! The report over HTTP: the job page and what stands behind it.
+//!
+//! Every answer is made from copies, so a slow reader holds nothing of the job back. Nothing can be changed
+//! through it: there are only GETs. Pages may load what this server serves, and nothing else.
 
-use std::fmt::Write as _;
 use std::io::{Read, Write};
 use std::net::{TcpStream, ToSocketAddrs};
-use std::time::{Duration, Instant};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
 use axum::extract::State;
-use axum::http::StatusCode;
+use axum::http::{HeaderName, HeaderValue, StatusCode, header};
+use axum::middleware::map_response;
+use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::{Json, Router};
-use serde_json::{Value, json};
 use tokio::net::TcpListener;
+use tokio::time::MissedTickBehavior;
 use tokio_util::sync::CancellationToken;
 
-use super::{Status, is_ready, lag};
+use super::health::{Facts, Verdict, Watch};
+use super::history::History;
+use super::metrics::{self, Surroundings};
+use super::process::Size;
+use super::progress::lags;
+use super::report::{Report, Rest};
+use super::{About, JobProgress, Life, ReaderProgress, Status};
 
 /// How long a health check waits for its answer.
 const ASK_MAX: Duration = Duration::from_secs(3);
+/// How often positions are looked at.
+const OBSERVE_EVERY: Duration = Duration::from_secs(1);
 
-#[derive(Clone)]
-struct Page {
+const HEADERS: [(HeaderName, &str); 6] = [
+    (
+        header::CONTENT_SECURITY_POLICY,
+        "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; \
+         base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+    ),
+    (header::X_CONTENT_TYPE_OPTIONS, "nosniff"),
+    (header::REFERRER_POLICY, "no-referrer"),
+    (header::CACHE_CONTROL, "no-store"),
+    (HeaderName::from_static("cross-origin-resource-policy"), "same-origin"),
+    (HeaderName::from_static("cross-origin-opener-policy"), "same-origin"),
+];
+
+/// What all answers are made from.
+struct Server {
     status: Status,
-    started: Instant,
+    about: About,
+    memory: Mutex<Memory>,
 }
 
-/// Serves the report until `shutdown`.
+/// What is known only from having looked before.
+#[derive(Default)]
+struct Memory {
+    watch: Watch,
+    history: History,
+}
+
+/// How things stand, copied.
+struct View {
+    life: Life,
+    reader: ReaderProgress,
+    job: JobProgress,
+    now: Duration,
+}
+
+impl View {
+    fn facts(&self) -> Facts<'_> {
+        Facts { life: &self.life, reader: &self.reader, job: &self.job }
+    }
+}
+
+impl Server {
+    fn view(&self) -> View {
+        View {
+            life: self.status.life.borrow().clone(),
+            reader: self.status.reader.borrow().clone(),
+            job: self.status.job.borrow().clone(),
+            now: self.status.start.instant.elapsed(),
+        }
+    }
+
+    fn memory(&self) -> MutexGuard<'_, Memory> {
+        self.memory.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn verdict(&self, view: &View) -> Verdict {
+        self.memory().watch.verdict(view.facts(), view.now)
+    }
+
+    fn observe(&self) {
+        let view = self.view();
+        let lag = view.job.tables.iter().map(|table| lags(&view.reader.high, &table.position));
+        let lag = lag.map(|lags| lags.values().sum()).max().unwrap_or(0);
+        let mut memory = self.memory();
+        memory.watch.observe(view.facts(), view.now);
+        memory.history.observe(&view.job, lag, view.now);
+    }
+}
+
+/// Serves the report on `address` until `shutdown`.
 ///
 /// # Errors
 ///
@@ -33,97 +109,100 @@ struct Page {
 pub async fn serve(
     address: String,
     status: Status,
-    started: Instant,
+    about: About,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let listener = TcpListener::bind(&address).await;
     let listener = listener.with_context(|| {
         format!("the status page can't be served at {address}; choose another with STATUS_ADDRESS, or `off`")
     })?;
-    let router = Router::new()
+    let server = Arc::new(Server { status, about, memory: Mutex::default() });
+    let routes = routes(Arc::clone(&server));
+    let serving = axum::serve(listener, routes).with_graceful_shutdown(shutdown.cancelled_owned());
+    tokio::select! {
+        ended = serving.into_future() => Ok(ended?),
+        () = keep_looking(&server) => Ok(()),
+    }
+}
+
+/// Looks for as long as it is polled.
+async fn keep_looking(server: &Server) {
+    let mut ticks = tokio::time::interval(OBSERVE_EVERY);
+    ticks.set_missed_tick_behavior(MissedTickBehavior::Skip);
+    loop {
+        ticks.tick().await;
+        server.observe();
+    }
+}
+
+fn routes(server: Arc<Server>) -> Router {
+    let asset = |kind: &'static str, text: &'static str| {
+        get(move || async move { ([(header::CONTENT_TYPE, kind)], text) })
+    };
+    Router::new()
+        .route("/", asset("text/html; charset=utf-8", include_str!("page/index.html")))
+        .route("/page.css", asset("text/css; charset=utf-8", include_str!("page/page.css")))
+        .route("/page.js", asset("text/javascript; charset=utf-8", include_str!("page/page.js")))
+        .route("/icon.svg", asset("image/svg+xml", include_str!("page/icon.svg")))
         .route("/healthz", get(|| async { "alive\n" }))
         .route("/readyz", get(ready))
-        .route("/metrics", get(metrics))
+        .route("/metrics", get(prometheus))
         .route("/status.json", get(report))
-        .with_state(Page { status, started });
-    axum::serve(listener, router).with_graceful_shutdown(shutdown.cancelled_owned()).await?;
-    Ok(())
+        .route("/job.json", get(about))
+        .with_state(server)
+        .layer(map_response(with_headers))
 }
 
-async fn ready(State(page): State<Page>) -> (StatusCode, &'static str) {
-    let (reader, job) = (page.status.reader.borrow(), page.status.job.borrow());
-    if is_ready(&reader, &job, page.started.elapsed()) {
-        (StatusCode::OK, "committing\n")
-    } else {
-        (StatusCode::SERVICE_UNAVAILABLE, "records wait, and no commit has landed lately\n")
+async fn with_headers(mut answer: Response) -> Response {
+    for (name, value) in HEADERS {
+        answer.headers_mut().insert(name, HeaderValue::from_static(value));
     }
+    answer
 }
 
-async fn report(State(page): State<Page>) -> Json<Value> {
-    let (reader, job) = (page.status.reader.borrow().clone(), page.status.job.borrow().clone());
-    Json(json!({ "reader": reader, "job": job }))
+async fn ready(State(server): State<Arc<Server>>) -> (StatusCode, String) {
+    let verdict = server.verdict(&server.view());
+    let code =
+        if verdict.state.is_ready() { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
+    (code, server.about.redactor.clean(&verdict.reason) + "\n")
 }
 
-async fn metrics(State(page): State<Page>) -> String {
-    let (reader, job) = (page.status.reader.borrow().clone(), page.status.job.borrow().clone());
-    let now = page.started.elapsed();
-    let mut text = String::new();
-    metric(
-        &mut text,
-        "streamforge_records_read_total",
-        "counter",
-        "records decoded, re-reads included",
-    );
-    line(&mut text, "streamforge_records_read_total", "", job.read as f64);
-    metric(
-        &mut text,
-        "streamforge_records_rejected_total",
-        "counter",
-        "rejected records, by reason",
-    );
-    for (reason, count) in &job.rejected {
-        let labels = format!("{{reason=\"{reason}\"}}");
-        line(&mut text, "streamforge_records_rejected_total", &labels, *count as f64);
-    }
-    metric(
-        &mut text,
-        "streamforge_fences_total",
-        "counter",
-        "batches dropped because another writer was first",
-    );
-    line(&mut text, "streamforge_fences_total", "", job.fenced as f64);
-    let tables = [
-        ("streamforge_rows_committed_total", "counter", "rows committed, by table"),
-        ("streamforge_commits_total", "counter", "commits, by table"),
-        ("streamforge_conflicts_total", "counter", "lost races with other writers, by table"),
-        ("streamforge_lag_records", "gauge", "records behind the end of the topic, by table"),
-        ("streamforge_last_commit_age_seconds", "gauge", "since the last commit, by table"),
-    ];
-    for (name, kind, help) in tables {
-        metric(&mut text, name, kind, help);
-        for table in &job.tables {
-            let value = match name {
-                "streamforge_rows_committed_total" => Some(table.rows as f64),
-                "streamforge_commits_total" => Some(table.commits as f64),
-                "streamforge_conflicts_total" => Some(table.conflicts as f64),
-                "streamforge_lag_records" => Some(lag(&reader.high, &table.position) as f64),
-                _ => table.last_commit.map(|at| now.saturating_sub(at).as_secs_f64()),
-            };
-            if let Some(value) = value {
-                line(&mut text, name, &format!("{{table=\"{}\"}}", table.name), value);
-            }
-        }
-    }
-    text
+async fn about(State(server): State<Arc<Server>>) -> Json<About> {
+    Json(server.about.clone())
 }
 
-fn metric(text: &mut String, name: &str, kind: &str, help: &str) {
-    // Writing to a string does not fail.
-    let _ = writeln!(text, "# HELP {name} {help}\n# TYPE {name} {kind}");
+async fn report(State(server): State<Arc<Server>>) -> Response {
+    let view = server.view();
+    let journal = server.status.journal.borrow().clone();
+    let (verdict, rates, plot) = {
+        let memory = server.memory();
+        let verdict = memory.watch.verdict(view.facts(), view.now);
+        (verdict, memory.history.rates(), memory.history.plot())
+    };
+    let rest = Rest {
+        version: server.about.version(),
+        start: server.status.start,
+        now: view.now,
+        size: Size::read(),
+        verdict,
+        rates,
+        plot,
+        journal: &journal,
+        redactor: &server.about.redactor,
+    };
+    Json(Report::new(view.facts(), rest)).into_response()
 }
 
-fn line(text: &mut String, name: &str, labels: &str, value: f64) {
-    let _ = writeln!(text, "{name}{labels} {value}");
+async fn prometheus(State(server): State<Arc<Server>>) -> Response {
+    let view = server.view();
+    let around = Surroundings {
+        version: server.about.version(),
+        state: server.verdict(&view).state,
+        size: Size::read(),
+        now: view.now,
+    };
+    let kind = "text/plain; version=0.0.4; charset=utf-8";
+    ([(header::CONTENT_TYPE, kind)], metrics::text(view.facts(), &around)).into_response()
 }
 
 /// Asks a running process at `address` whether it commits.
@@ -145,3 +224,7 @@ pub fn ask(address: &str) -> Result<()> {
     let body = answer.split("\r\n\r\n").nth(1).unwrap_or("no answer");
     bail!("not ready: {}", body.trim())
 }
+
+#[cfg(test)]
+#[path = "server_tests.rs"]
+mod tests;

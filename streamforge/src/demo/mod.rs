@@ -13,7 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use data_emitter::{
-    Compression, EmitterSettings, Fraction, Generator, GeneratorSettings, Rate, Summary, emit,
+    Compression, EmitterSettings, Fraction, Generator, GeneratorSettings, Properties, Rate, Summary,
+    emit,
 };
 use lakehouse::avro::Codec;
 use lakehouse::commit::{Lakehouse, LakehouseSettings};
@@ -23,7 +24,7 @@ use stream_processor::decode::DecodeOptions;
 use stream_processor::job::Job;
 use stream_processor::kafka::ConsumerSettings;
 use stream_processor::pipeline::{Limits, Starts};
-use stream_processor::status::{self, Status};
+use stream_processor::status::{self, About, Status};
 use tokio_util::sync::CancellationToken;
 
 use crate::job_text::JobText;
@@ -114,14 +115,15 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
     let processing = CancellationToken::new();
     let config = config(&args, &place, broker.address());
     let lakehouse = config.lakehouse.clone();
+    let about = About::new(text.text(), &job, &config);
     let job_done =
         tokio::spawn(stream_processor::run(job.clone(), config, reporters, processing.clone()));
     if args.continuous {
         let (address, seen) = (args.status_address.clone(), seen.clone());
         show::line(&format!(
-            "status: http://{address}/status.json, metrics: http://{address}/metrics"
+            "job page: http://{address}, metrics: http://{address}/metrics"
         ));
-        tokio::spawn(status::serve(address, seen, started, stop.clone()));
+        tokio::spawn(status::serve(address, seen, about, stop.clone()));
     }
 
     let emitter = emitter(&args, &broker, &topic)?;
@@ -204,7 +206,7 @@ fn emitter(args: &DemoArgs, broker: &Broker, topic: &str) -> Result<EmitterSetti
         generator,
         compression: Compression::None,
         flush_timeout: FLUSH_MAX,
-        properties: Vec::new(),
+        properties: Properties::default(),
     })
 }
 
