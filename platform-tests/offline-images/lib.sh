@@ -1,3 +1,4 @@
+# shellcheck shell=bash
 # Shared by the scripts of this folder: where the cache is, steps that print their seconds, bounded waits.
 # To be sourced; sets nothing up and starts nothing.
 

@@ -23,7 +23,7 @@ become_postgres() {
   mkdir -p "$PGDATA" /var/run/postgresql
   chmod 700 "$PGDATA"
   find "$PGDATA" ! -user postgres -exec chown postgres '{}' +
-  exec gosu postgres "$BASH_SOURCE" "$@"
+  exec gosu postgres "${BASH_SOURCE[0]}" "$@"
 }
 
 create_cluster() {
@@ -51,6 +51,7 @@ run_init_files() {
     echo "init: $file"
     case "$file" in
       *.sh)
+        # shellcheck source=/dev/null
         if [ -x "$file" ]; then "$file"; else . "$file"; fi
         ;;
       *.sql) sql --dbname "$POSTGRES_DB" -f "$file" ;;
