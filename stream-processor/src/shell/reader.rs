@@ -288,6 +288,10 @@ impl Reading {
         self.cut(&spans, batch)?;
         self.io.progress.send_modify(|progress| {
             progress.position.clone_from(&self.held);
+            for (partition, high) in &mut progress.high {
+                // What was read is there, though the last look at the end is older.
+                *high = self.held.get(partition).map_or(*high, |at| (*high).max(*at));
+            }
             progress.joined = self.joined;
             progress.paused = self.paused;
         });

@@ -16,6 +16,8 @@ const POINTS_MAX: usize = 301;
 const RATE_POINTS: usize = 5;
 /// Points in one step of the plot.
 const PLOT_STEP: usize = 2;
+/// Time between two points.
+const POINT_EVERY: Duration = Duration::from_secs(1);
 
 /// The counters at one time.
 #[derive(Clone, Debug)]
@@ -23,6 +25,7 @@ struct Point {
     at: Timestamp,
     read: u64,
     rejected: u64,
+    /// The most that there was since the point before.
     lag: u64,
     tables: Vec<TableCounts>,
 }
@@ -38,6 +41,8 @@ struct TableCounts {
 #[derive(Debug, Default)]
 pub(super) struct History {
     points: VecDeque<Point>,
+    /// The most lag since the last point.
+    lag: u64,
 }
 
 /// What happens in a second, over the last few.
@@ -65,13 +70,18 @@ pub(super) struct Plot {
     step_ms: u64,
     /// Records read in a second.
     read: Vec<u64>,
-    /// Records behind the end of the topic, as the slowest table sees it.
+    /// Records behind the end of the topic, as the slowest table sees it, at the worst time of the step.
     lag: Vec<u64>,
 }
 
 impl History {
-    /// Adds the point of `now`.
+    /// Takes in how things stand at `now`; more often than once a second is fine.
     pub(super) fn observe(&mut self, job: &JobProgress, lag: u64, now: Timestamp) {
+        self.lag = self.lag.max(lag);
+        let last = self.points.back().map(|point| point.at);
+        if last.is_some_and(|at| now.saturating_sub(at) < POINT_EVERY) {
+            return;
+        }
         if self.points.len() == POINTS_MAX {
             self.points.pop_front();
         }
@@ -84,7 +94,7 @@ impl History {
             at: now,
             read: job.read,
             rejected: job.rejected.values().sum(),
-            lag,
+            lag: std::mem::take(&mut self.lag),
             tables: tables.collect(),
         });
     }
@@ -124,9 +134,12 @@ impl History {
                 reason = "not negative"
             )]
             let whole = rate.round() as u64;
-            (whole, to.lag)
+            whole
         };
-        let (mut read, mut lag): (Vec<u64>, Vec<u64>) = steps.map(rate).unzip();
+        let mut read: Vec<u64> = steps.map(rate).collect();
+        let points: Vec<u64> = self.points.iter().rev().map(|point| point.lag).collect();
+        let worst = |step: &[u64]| step.iter().copied().max().unwrap_or(0);
+        let mut lag: Vec<u64> = points.chunks(PLOT_STEP).take(read.len()).map(worst).collect();
         read.reverse();
         lag.reverse();
         Plot { step_ms: 1_000 * PLOT_STEP as u64, read, lag }
@@ -168,6 +181,17 @@ mod tests {
         let plot = history.plot();
         assert_eq!((plot.read.last(), plot.lag.last()), (Some(&1_000), Some(&39)));
         assert_eq!(plot.read.first(), Some(&0));
+    }
+
+    #[test]
+    fn the_worst_lag_between_two_points_is_not_missed() {
+        let mut history = History::default();
+        for quarter in 0..40 {
+            // Low whenever a whole second has passed.
+            let lag = if quarter % 4 == 0 { 0 } else { 500 };
+            history.observe(&job(0, 0), lag, Duration::from_millis(250 * quarter));
+        }
+        assert!(history.plot().lag.iter().all(|lag| *lag == 500), "{:?}", history.plot());
     }
 
     #[test]
