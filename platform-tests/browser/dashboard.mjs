@@ -10,11 +10,11 @@ import { chromium } from 'playwright-core';
 
 const EX_USAGE = 64;
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
-const DEADLINE_MS = 1000 * Number(process.env.DASHBOARD_SECONDS ?? 180);
+const DEADLINE_MS = 1000 * Number(process.env.DASHBOARD_SECONDS ?? 240);
 const POLL_MS = 500;
 const WIDTH = 1400;
-/** Less than this share of a chart's area drawn on is an empty chart. */
-const DRAWN_SHARE_MIN = 0.004;
+/** Less than this share of a chart's area drawn on is an empty chart; a map without land is one too. */
+const DRAWN_SHARE_MIN = { deck_scatter: 0.1, default: 0.004 };
 
 const FLAGS = [
   '--no-sandbox', '--disable-gpu', '--disable-quic', '--no-first-run', '--disable-background-networking',
@@ -144,11 +144,11 @@ async function judge(page, seen, charts) {
   const picture = await page.screenshot();
   const drawn = await drawnShares(page, picture, charts.map(({ id }) => parts[id]?.box));
   const verdicts = charts.map(({ id, name, kind }, i) => (
-    { name: `${name} (${kind})`, ...verdict(parts[id], seen.answers.get(id), drawn[i]) }));
+    { name: `${name} (${kind})`, ...verdict(kind, parts[id], seen.answers.get(id), drawn[i]) }));
   return { verdicts, picture };
 }
 
-function verdict(part, answer, drawn) {
+function verdict(kind, part, answer, drawn) {
   if (!part) return { wrong: 'not on the page' };
   if (part.error) return { wrong: part.error };
   if (part.empty) return { wrong: `empty: ${part.empty}` };
@@ -157,7 +157,7 @@ function verdict(part, answer, drawn) {
   const rows = answer.results.flatMap(({ data }) => data ?? []);
   if (!rows.some((row) => Object.values(row).some((value) => value !== null))) return { wrong: 'its data has no rows' };
   const share = `${(100 * drawn).toFixed(1)} % of its area drawn`;
-  if (drawn < DRAWN_SHARE_MIN) return { wrong: `blank: ${share}` };
+  if (drawn < (DRAWN_SHARE_MIN[kind] ?? DRAWN_SHARE_MIN.default)) return { wrong: `blank: ${share}` };
   return { what: `rows=${rows.length}, ${share}` };
 }
 
