@@ -135,7 +135,7 @@ impl Watch {
             let reason = "no partition is assigned: the group's other members read them all";
             return say(State::Standby, reason.to_owned());
         }
-        let mut waiting = 0;
+        let mut waiting = Some(0);
         for partition in facts.reader.position.keys() {
             let good = self.partitions.get(partition).and_then(|seen| seen.good);
             let records = facts.waiting(*partition);
@@ -155,10 +155,10 @@ impl Watch {
                 );
                 return say(State::Stuck, reason + &commits(facts.job, now));
             }
-            waiting += records.unwrap_or(0);
+            waiting = waiting.zip(records).map(|(waiting, records)| waiting + records);
         }
         match waiting {
-            0 => say(State::CaughtUp, "every record is committed".to_owned()),
+            Some(0) => say(State::CaughtUp, "every record is committed".to_owned()),
             _ => say(State::Committing, "committing".to_owned() + &commits(facts.job, now)),
         }
     }
