@@ -1,8 +1,7 @@
 """What init_superuser.sh has to know: is a server there, and what is still to do.
 
     setup_state.py wait database|trino
-    setup_state.py ask secret-key|tables|account|dashboard         answers with a word
-    setup_state.py remember secret-key|tables|account|dashboard    after it was done
+    setup_state.py ask      a word each about the secret key, the tables, the account and the dashboard
 
 Reads Superset's database directly, because starting Superset to ask takes ten times as long. Writes one table
 of its own, `streamforge_setup`, and nothing else.
@@ -21,6 +20,7 @@ from sqlalchemy.engine import make_url
 from sqlalchemy.exc import DBAPIError
 from werkzeug.security import check_password_hash, generate_password_hash
 
+EX_USAGE = 64
 WAIT_SECONDS = float(os.environ.get("SETUP_WAIT_SECONDS", "180"))
 PAUSE_SECONDS = 1.0
 BUNDLE = Path(__file__).with_name("bundle")
@@ -105,11 +105,19 @@ def wait_trino() -> None:
     wait(f"Trino at {uri.host}:{uri.port}", probe, "look at `docker compose logs query-engine`")
 
 
-def done(step: str) -> str | None:
+def one_value(query: str, *values: str):
+    """The one value that `query` finds; nothing where its table is not there yet either."""
     with database() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT done FROM streamforge_setup WHERE step = %s", (step,))
+        try:
+            cursor.execute(query, values)
+        except psycopg2.errors.UndefinedTable:
+            return None
         row = cursor.fetchone()
     return row[0] if row else None
+
+
+def done(step: str) -> str | None:
+    return one_value("SELECT done FROM streamforge_setup WHERE step = %s", step)
 
 
 def secret_key() -> str:
@@ -123,32 +131,28 @@ def secret_key() -> str:
     return "announced" if check_password_hash(written_with, former) else "changed"
 
 
+def tables() -> str:
+    """`current` or `outdated`: whether this Superset has made its tables and roles."""
+    return "current" if done("tables") == version("apache-superset") else "outdated"
+
+
 def account() -> str:
     """`missing`, `current`, `outdated` (the environment has another password than it had), or
     `changed-in-superset` (the account has)."""
-    with database() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT password FROM ab_user WHERE username = %s", (os.environ["SUPERSET_ADMIN_USER"],))
-        row = cursor.fetchone()
-    if row is None:
+    stored = one_value("SELECT password FROM ab_user WHERE username = %s", os.environ["SUPERSET_ADMIN_USER"])
+    if stored is None:
         return "missing"
     wanted = os.environ["SUPERSET_ADMIN_PASSWORD"]
-    if check_password_hash(row[0], wanted):
+    if check_password_hash(stored, wanted):
         return "current"
     given_before = done("account")
     unchanged = given_before is not None and check_password_hash(given_before, wanted)
     return "changed-in-superset" if unchanged else "outdated"
 
 
-def tables() -> str:
-    """`current` or `outdated`: whether this Superset has made its tables and roles."""
-    return "current" if done("tables") == version("apache-superset") else "outdated"
-
-
 def dashboard() -> str:
     """`current` or `outdated`: whether what the bundle holds has been imported, and is still there."""
-    with database() as connection, connection.cursor() as cursor:
-        cursor.execute("SELECT count(*) FROM dashboards WHERE slug = %s", (SLUG,))
-        there = cursor.fetchone()[0] > 0
+    there = one_value("SELECT id FROM dashboards WHERE slug = %s", SLUG) is not None
     return "current" if there and done("dashboard") == fingerprint() else "outdated"
 
 
@@ -175,19 +179,18 @@ def remember(step: str) -> None:
         )
 
 
-QUESTIONS = {"tables": tables, "secret-key": secret_key, "account": account, "dashboard": dashboard}
-WAITS = {"database": wait_database, "trino": wait_trino}
-
-
-def main(verb: str, subject: str) -> int:
+def main(verb: str, *subject: str) -> int:
     try:
-        match verb:
-            case "ask":
-                print(QUESTIONS[subject]())
-            case "wait":
-                WAITS[subject]()
-            case "remember":
-                remember(subject)
+        match verb, *subject:
+            case ["wait", "database"]:
+                wait_database()
+            case ["wait", "trino"]:
+                wait_trino()
+            case ["ask"]:
+                print(secret_key(), tables(), account(), dashboard())
+            case _:
+                print(__doc__, file=sys.stderr)
+                return EX_USAGE
     except Refused as refused:
         cause, next_step = refused.args
         print(f"dashboard-setup: error: {cause}; next: {next_step}", file=sys.stderr)
@@ -196,4 +199,4 @@ def main(verb: str, subject: str) -> int:
 
 
 if __name__ == "__main__":
-    sys.exit(main(*sys.argv[1:]))
+    sys.exit(main(*sys.argv[1:] or ["help"]))
