@@ -1,11 +1,14 @@
 //! What can be typed, and the checked settings it becomes. Reads no clock.
 
 use std::num::NonZeroU32;
+use std::path::PathBuf;
 use std::time::Duration;
 
 use chrono::{DateTime, Utc};
-use clap::Parser;
-use data_emitter::{Compression, EmitterSettings, Fraction, GeneratorSettings, Property, Rate};
+use clap::{Parser, Subcommand};
+use data_emitter::{
+    Compression, EmitterSettings, Fraction, GeneratorSettings, PropertyError, Rate,
+};
 
 /// Publishes the activity of synthetic shoppers to a Kafka topic.
 ///
@@ -23,6 +26,20 @@ use data_emitter::{Compression, EmitterSettings, Fraction, GeneratorSettings, Pr
     help_template = "{about-with-newline}\n{usage-heading} {usage}\n\n{all-args}{after-help}"
 )]
 pub(crate) struct Args {
+    /// What to do; publish when nothing is said
+    #[command(subcommand)]
+    pub(crate) command: Option<Command>,
+
+    /// A file whose age tells `healthcheck` when a record was last acknowledged
+    #[arg(
+        long,
+        env = "EMITTER_HEALTH_FILE",
+        value_name = "FILE",
+        global = true,
+        help_heading = "Where"
+    )]
+    pub(crate) health_file: Option<PathBuf>,
+
     /// Brokers to begin with, as host:port, separated by commas
     #[arg(long, env = "KAFKA_BROKERS", default_value = "127.0.0.1:9092", help_heading = "Where")]
     brokers: String,
@@ -46,20 +63,21 @@ pub(crate) struct Args {
     )]
     compression: Compression,
 
-    /// More settings for librdkafka, separated by commas; values are never shown
+    /// More settings for librdkafka, key=value[,key=value…]; values are never shown
     ///
-    /// For example `security.protocol=sasl_ssl,sasl.mechanism=PLAIN`. May be
-    /// given several times. What the account of deliveries stands on
+    /// For example `security.protocol=sasl_ssl,sasl.mechanism=PLAIN`. Write `\,`
+    /// for a comma inside a value. What the account of deliveries stands on
     /// (idempotence, acknowledgements) can't be set.
     #[arg(
-        long = "kafka-property",
+        long,
         env = "KAFKA_PROPERTIES",
         hide_env_values = true,
-        value_name = "KEY=VALUE",
-        value_delimiter = ',',
+        value_name = "LIST",
+        default_value = "",
+        hide_default_value = true,
         help_heading = "Where"
     )]
-    kafka_properties: Vec<Property>,
+    kafka_properties: String,
 
     /// Events per second, or `max` for as fast as the broker takes them
     #[arg(long, env = "EMITTER_RATE", default_value = "1000", help_heading = "How much")]
@@ -157,6 +175,13 @@ pub(crate) struct Args {
     malformed: Fraction,
 }
 
+/// What else the binary can do.
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Ask whether a running emitter delivers, by its health file; exit 0 if so
+    Healthcheck,
+}
+
 /// What to type first.
 const EXAMPLES: &str = "\
 Examples:
@@ -173,9 +198,14 @@ Exit code: 0 when every record was acknowledged, 1 when not, 64 for a wrong argu
 
 impl Args {
     /// The settings, with `now_ms` for a start that wasn't given.
-    pub(crate) fn settings(self, now_ms: i64) -> EmitterSettings {
+    ///
+    /// # Errors
+    ///
+    /// The Kafka properties can't be taken. They are read here, because what is
+    /// refused while arguments are parsed is shown.
+    pub(crate) fn settings(self, now_ms: i64) -> Result<EmitterSettings, PropertyError> {
         let start_ms = self.start.map_or(now_ms, |start| start.timestamp_millis());
-        EmitterSettings {
+        Ok(EmitterSettings {
             brokers: self.brokers,
             topic: self.topic,
             rate: self.rate,
@@ -192,8 +222,8 @@ impl Args {
             },
             compression: self.compression,
             flush_timeout: self.flush_timeout,
-            properties: self.kafka_properties,
-        }
+            properties: self.kafka_properties.parse()?,
+        })
     }
 }
 
@@ -224,7 +254,7 @@ mod tests {
 
     #[test]
     fn without_arguments_a_thousand_events_a_second_start_now_and_go_on() {
-        let settings = parse("data-emitter").unwrap().settings(17);
+        let settings = parse("data-emitter").unwrap().settings(17).unwrap();
         assert_eq!(settings.rate, "1000".parse().unwrap());
         assert_eq!(settings.events, None);
         assert_eq!(settings.generator, GeneratorSettings::new(1, 17));
@@ -234,8 +264,8 @@ mod tests {
     fn every_setting_reaches_the_stream() {
         let line = "data-emitter --rate 250/s --events 7 --seed 9 --start 1970-01-01T00:00:01Z \
                     --late 0.5 --duplicates 0.25 --out-of-order 0.125 --malformed 1 \
-                    --compression zstd --flush-timeout 500ms --kafka-property linger.ms=20,batch.size=1000";
-        let settings = parse(line).unwrap().settings(17);
+                    --compression zstd --flush-timeout 500ms --kafka-properties linger.ms=20,batch.size=1000";
+        let settings = parse(line).unwrap().settings(17).unwrap();
         let half = Fraction::new(0.5).unwrap();
         let expected = GeneratorSettings {
             event_rate: NonZeroU32::new(250).unwrap(),
@@ -249,7 +279,7 @@ mod tests {
         assert_eq!(settings.events, Some(7));
         assert_eq!(settings.flush_timeout, Duration::from_millis(500));
         assert_eq!(settings.compression, Compression::Zstd);
-        assert_eq!(settings.properties.len(), 2);
+        assert_eq!(settings.properties.iter().count(), 2);
     }
 
     #[track_caller]
@@ -262,9 +292,6 @@ mod tests {
     fn a_wrong_argument_is_refused_with_what_to_do() {
         check_refused("data-emitter --rate fast", "for example 1000, or `max`");
         check_refused("data-emitter --late 2", "a number from 0 to 1");
-        check_refused("data-emitter --kafka-property acks=1", "on every replica");
-        check_refused("data-emitter --kafka-property bootstrap.servers=a", "use --brokers");
-        check_refused("data-emitter --kafka-property linger", "key=value");
         check_refused("data-emitter --compression rar", "choose none, gzip");
         check_refused("data-emitter --flush-timeout 8", "with its unit");
         check_refused("data-emitter --flush-timeout s", "with its unit");
@@ -272,8 +299,11 @@ mod tests {
 
     #[test]
     fn the_values_of_kafka_properties_are_never_shown() {
-        let args = parse("data-emitter --kafka-property sasl.password=hunter2").unwrap();
-        let shown = format!("{:?}", args.settings(0));
+        let args = parse("data-emitter --kafka-properties sasl.password=hunter2").unwrap();
+        let shown = format!("{:?}", args.settings(0).unwrap());
         assert!(shown.contains("sasl.password") && !shown.contains("hunter2"), "{shown}");
+        let wrong = parse("data-emitter --kafka-properties sasl.password:hunter2").unwrap();
+        let shown = wrong.settings(0).unwrap_err().to_string();
+        assert!(shown.contains("key=value") && !shown.contains("hunter2"), "{shown}");
     }
 }

@@ -12,7 +12,8 @@ use crate::generator::{Emission, Generator, Tally};
 use crate::outcome::{EmitError, Progress, Summary};
 use crate::pace::{NextRecord, Pace};
 use crate::placement::{Lengths, Placed, partition_of};
-use crate::producer::{Compression, Handed, Producer, Property};
+use crate::producer::{Compression, Handed, Producer};
+use crate::properties::Properties;
 use crate::{GeneratorSettings, Rate};
 
 /// Records between two looks at stop signal and clock.
@@ -46,7 +47,7 @@ pub struct EmitterSettings {
     /// How long the last acknowledgements may take after the last record.
     pub flush_timeout: Duration,
     /// More settings for librdkafka.
-    pub properties: Vec<Property>,
+    pub properties: Properties,
 }
 
 /// How long the last acknowledgements may take: less than the 10 s that an
@@ -64,7 +65,7 @@ impl EmitterSettings {
             generator,
             compression: Compression::None,
             flush_timeout: FLUSH_TIMEOUT,
-            properties: Vec::new(),
+            properties: Properties::default(),
         }
     }
 }

@@ -2,7 +2,7 @@
 //!
 //! In the order in which data flows:
 //! `settings` → `dice` → `shop` → `session` → `fault` → `generator` → `placement`
-//! → `rate` → `pace` → `ledger` (all of them pure) → `producer` → `emitter` → `outcome`.
+//! → `rate` → `pace` → `ledger` → `properties` (all of them pure) → `producer` → `emitter` → `outcome`.
 //!
 //! [`Generator`] is a pure function of its [`GeneratorSettings`]: the same
 //! settings give the same bytes on every machine, so whoever knows them can say
@@ -32,6 +32,8 @@ mod pace;
 
 mod ledger;
 
+mod properties;
+
 mod producer;
 
 mod emitter;
@@ -45,6 +47,7 @@ pub use ledger::{Misplaced, PartitionSummary};
 pub use outcome::{EmitError, Progress, Summary};
 pub use pace::{NextRecord, Pace, Unlimited};
 pub use placement::{Partitioned, Placed, partition_of};
-pub use producer::{Compression, Property, PropertyError};
+pub use producer::{Compression, CompressionError};
+pub use properties::{Properties, PropertyError};
 pub use rate::{Rate, RateError};
 pub use settings::{Fraction, FractionError, GeneratorSettings};

@@ -1,6 +1,7 @@
 //! The emitter as a process: arguments, signals, progress, exit code.
 
 mod args;
+mod health;
 mod report;
 mod signals;
 
@@ -9,11 +10,12 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use clap::Parser as _;
-use data_emitter::{Unlimited, emit};
+use data_emitter::{EmitError, Progress, Unlimited, emit};
 use tokio_util::sync::CancellationToken;
 use tracing::{error, info};
 
-use crate::args::Args;
+use crate::args::{Args, Command};
+use crate::health::Pulse;
 use crate::report::Reporter;
 
 #[tokio::main(flavor = "current_thread")]
@@ -22,9 +24,16 @@ async fn main() -> ExitCode {
         Ok(args) => args,
         Err(answer) => return report::answer(&answer),
     };
+    if let Some(Command::Healthcheck) = args.command {
+        return report::health(args.health_file.as_deref());
+    }
     let terminal = report::on_terminal();
     report::init_logging(terminal);
-    let settings = args.settings(now_ms());
+    let mut pulse = args.health_file.clone().map(Pulse::new);
+    let settings = match args.settings(now_ms()) {
+        Ok(settings) => settings,
+        Err(err) => return report::wrong(&err),
+    };
     let stop = CancellationToken::new();
     if let Err(err) = signals::cancel_on_signal(stop.clone()) {
         error!("signals can't be heard: {err}");
@@ -33,9 +42,15 @@ async fn main() -> ExitCode {
     info!(?settings, "starting");
 
     let mut reporter = Reporter::new(settings.events, terminal);
-    let tell = move |progress| reporter.tell(progress);
+    let tell = move |progress: Progress| {
+        if let Some(pulse) = &mut pulse {
+            pulse.beat(progress.delivered);
+        }
+        reporter.tell(progress);
+    };
     match emit(&settings, Arc::new(Unlimited), tell, &stop).await {
         Ok(summary) => report::conclude(&summary),
+        Err(err @ EmitError::Settings { .. }) => report::wrong(&err),
         Err(err) => {
             error!("stopped: {:#}", anyhow::Error::new(err));
             ExitCode::FAILURE

@@ -2,7 +2,6 @@
 //!
 //! The only module that names rdkafka. It neither generates nor paces.
 
-use std::fmt;
 use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
@@ -62,78 +61,20 @@ impl Compression {
 }
 
 impl FromStr for Compression {
-    type Err = PropertyError;
+    type Err = CompressionError;
 
-    fn from_str(text: &str) -> Result<Self, PropertyError> {
+    fn from_str(text: &str) -> Result<Self, CompressionError> {
         Self::ALL
             .into_iter()
             .find(|compression| compression.as_str() == text)
-            .ok_or_else(|| PropertyError::Compression(text.to_owned()))
+            .ok_or_else(|| CompressionError(text.to_owned()))
     }
 }
 
-/// One more setting for librdkafka, given as `key=value`. Its value may be a
-/// secret and is never shown.
-#[derive(Clone, PartialEq, Eq)]
-pub struct Property {
-    key: String,
-    value: String,
-}
-
-/// Settings that the account of deliveries stands on, and what to use instead.
-const PROTECTED: [(&str, &str); 10] = [
-    ("bootstrap.servers", "use --brokers"),
-    ("metadata.broker.list", "use --brokers"),
-    ("compression.type", "use --compression"),
-    ("compression.codec", "use --compression"),
-    ("enable.idempotence", "a retry must not write a record twice"),
-    ("acks", "an acknowledged record must be on every replica"),
-    ("request.required.acks", "an acknowledged record must be on every replica"),
-    ("transactional.id", "the emitter writes no transactions"),
-    ("delivery.report.only.error", "every record is accounted for"),
-    ("dr_msg_cb", "every record is accounted for"),
-];
-
-impl FromStr for Property {
-    type Err = PropertyError;
-
-    fn from_str(text: &str) -> Result<Self, PropertyError> {
-        let (key, value) = text.split_once('=').ok_or(PropertyError::NoValue)?;
-        let key = key.trim();
-        if key.is_empty() {
-            return Err(PropertyError::NoValue);
-        }
-        match PROTECTED.iter().find(|(protected, _)| *protected == key) {
-            Some((key, hint)) => Err(PropertyError::Protected { key, hint }),
-            None => Ok(Self { key: key.to_owned(), value: value.trim().to_owned() }),
-        }
-    }
-}
-
-impl fmt::Debug for Property {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}=…", self.key)
-    }
-}
-
-/// A Kafka setting that can't be taken.
+/// Kafka has no such compression.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-pub enum PropertyError {
-    /// There is no key, or no value.
-    #[error("a Kafka property is written key=value, for example linger.ms=20")]
-    NoValue,
-    /// The emitter's account would no longer hold.
-    #[error("the Kafka property `{key}` can't be set: {hint}")]
-    Protected {
-        /// The property.
-        key: &'static str,
-        /// Why, or what to use instead.
-        hint: &'static str,
-    },
-    /// Kafka has no such compression.
-    #[error("`{0}` is not a compression; choose none, gzip, snappy, lz4 or zstd")]
-    Compression(String),
-}
+#[error("`{0}` is not a compression; choose none, gzip, snappy, lz4 or zstd")]
+pub struct CompressionError(String);
 
 /// A connected client and the account of its deliveries.
 ///
@@ -166,15 +107,15 @@ impl Producer {
             .set("queue.buffering.max.messages", QUEUE_RECORDS_MAX)
             .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX)
             .set_log_level(RDKafkaLogLevel::Info);
-        for property in &settings.properties {
-            config.set(&property.key, &property.value);
+        for (key, value) in settings.properties.iter() {
+            config.set(key, value);
         }
         config
             .set("bootstrap.servers", &settings.brokers)
             .set("compression.type", settings.compression.as_str());
         let client = config
             .create_with_context(Reports::default())
-            .map_err(|error| EmitError::Settings { reason: error.to_string() })?;
+            .map_err(|error| EmitError::Settings { reason: refused(&error) })?;
         Ok(Self { client, topic: settings.topic.clone() })
     }
 
@@ -230,6 +171,22 @@ impl Producer {
         EmitError::Refused { topic: self.topic.clone(), reason }
     }
 }
+
+/// librdkafka's words about a setting, and what to do where it lacks a part.
+fn refused(error: &KafkaError) -> String {
+    let KafkaError::ClientConfig(_, reason, key, _) = error else { return error.to_string() };
+    if reason.contains("not available at build time") {
+        format!("{reason}; build with `--features tls`, or run the container image, which has it")
+    } else if SECRETS.iter().any(|word| key.contains(word)) {
+        // It would repeat the value.
+        format!("the value of `{key}` is not accepted")
+    } else {
+        reason.clone()
+    }
+}
+
+/// Words in the names of settings that hold secrets.
+const SECRETS: [&str; 7] = ["password", "secret", "key", "token", "oauthbearer", "username", "pem"];
 
 /// Receives what librdkafka has to say.
 #[derive(Default)]

@@ -1,6 +1,7 @@
 //! What the process says: logs, progress, and the last line with its exit code.
 
-use std::io::IsTerminal as _;
+use std::io::{IsTerminal as _, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::time::{Duration, Instant};
 
@@ -33,6 +34,33 @@ pub(crate) fn answer(answer: &clap::Error) -> ExitCode {
     // Nobody is left to tell when the terminal is gone.
     let _ = answer.print();
     if answer.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS }
+}
+
+/// Logs a setting that can't be used; starting again will not help.
+pub(crate) fn wrong(err: &dyn std::error::Error) -> ExitCode {
+    error!("wrong setting: {err}");
+    ExitCode::from(EX_USAGE)
+}
+
+/// Says whether a running emitter delivers.
+pub(crate) fn health(file: Option<&Path>) -> ExitCode {
+    let Some(file) = file else {
+        complain("set EMITTER_HEALTH_FILE to the file that the running emitter was given");
+        return ExitCode::from(EX_USAGE);
+    };
+    match crate::health::check(file) {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(reason) => {
+            complain(&reason);
+            ExitCode::FAILURE
+        }
+    }
+}
+
+/// One plain line: the reader is a person or an orchestrator, not a collector of logs.
+fn complain(reason: &str) {
+    // Nobody is left to tell when standard error is gone.
+    let _ = writeln!(std::io::stderr(), "{reason}");
 }
 
 /// Shows how far the emitter is: a bar, or a log line from time to time.

@@ -64,7 +64,7 @@ fn undelivered_records_exit_with_1_and_say_why() {
     broker.request_errors(RDKafkaApiKey::Produce, &lasting);
     let brokers = broker.bootstrap_servers();
     let output = emitter(&["--brokers", &brokers, "--events", "10", "--rate", "max"])
-        .args(["--kafka-property", "message.timeout.ms=300"])
+        .args(["--kafka-properties", "message.timeout.ms=300"])
         .output()
         .unwrap();
     check(&output, 1, r#""undelivered":10"#);
@@ -74,6 +74,29 @@ fn undelivered_records_exit_with_1_and_say_why() {
 fn a_wrong_argument_exits_with_64_and_says_what_to_do() {
     let output = emitter(&["--rate", "fast"]).output().unwrap();
     check(&output, 64, "give events per second, for example 1000, or `max`");
+}
+
+#[test]
+fn a_kafka_property_that_can_not_be_taken_exits_with_64_and_is_not_shown() {
+    let broker = broker();
+    for (properties, said) in [
+        ("acks=1", "on every replica"),
+        ("linger.ms=5,canary", "part 2 of KAFKA_PROPERTIES"),
+        ("no.such.thing=canary", "no.such.thing"),
+        ("linger.ms=soon", "linger.ms"),
+    ] {
+        let mut emitter = emitter(&["--brokers", &broker.bootstrap_servers(), "--events", "1"]);
+        let output = emitter.env("KAFKA_PROPERTIES", properties).output().unwrap();
+        check(&output, 64, said);
+        assert!(!String::from_utf8_lossy(&output.stderr).contains("canary"), "{properties}");
+    }
+}
+
+#[cfg(not(feature = "tls"))]
+#[test]
+fn tls_that_is_not_built_in_exits_with_64_and_says_what_to_do() {
+    let output = emitter(&["--kafka-properties", "security.protocol=ssl"]).output().unwrap();
+    check(&output, 64, "--features tls");
 }
 
 #[test]

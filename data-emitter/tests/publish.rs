@@ -133,7 +133,7 @@ async fn a_second_run_continues_behind_the_first_without_being_misplaced() {
 async fn a_full_queue_only_slows_the_stream_down() {
     let broker = broker();
     let settings = EmitterSettings {
-        properties: vec!["queue.buffering.max.messages=100".parse().unwrap()],
+        properties: "queue.buffering.max.messages=100".parse().unwrap(),
         events: Some(2_000),
         ..settings(broker.bootstrap_servers())
     };
@@ -204,7 +204,7 @@ async fn records_that_a_broker_never_takes_are_counted_as_undelivered() {
     let settings = EmitterSettings {
         events: Some(50),
         flush_timeout: Duration::from_secs(5),
-        properties: vec!["message.timeout.ms=500".parse().unwrap()],
+        properties: "message.timeout.ms=500".parse().unwrap(),
         ..settings(broker.bootstrap_servers())
     };
     let lasting = [RDKafkaRespErr::RD_KAFKA_RESP_ERR_NOT_ENOUGH_REPLICAS; 1_000];
@@ -227,7 +227,7 @@ async fn an_emitter_without_a_broker_stops_when_told() {
 #[tokio::test]
 async fn a_setting_that_librdkafka_does_not_know_is_named() {
     let settings = EmitterSettings {
-        properties: vec!["no.such.setting=1".parse().unwrap()],
+        properties: "no.such.setting=1".parse().unwrap(),
         ..settings("127.0.0.1:1".to_owned())
     };
     let stop = CancellationToken::new();
