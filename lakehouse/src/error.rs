@@ -29,19 +29,27 @@ pub struct Error {
     kind: Kind,
     message: String,
     context: Vec<(&'static str, String)>,
+    advice: Option<&'static str>,
     source: Option<Box<dyn StdError + Send + Sync>>,
 }
 
 impl Error {
     /// An error of `kind`; `message` says what failed, in lower case and without a full stop.
     pub fn new(kind: Kind, message: impl Into<String>) -> Self {
-        Self { kind, message: message.into(), context: Vec::new(), source: None }
+        Self { kind, message: message.into(), context: Vec::new(), advice: None, source: None }
     }
 
     /// Adds a fact as `key: value`.
     #[must_use]
     pub fn with(mut self, key: &'static str, value: impl fmt::Display) -> Self {
         self.context.push((key, value.to_string()));
+        self
+    }
+
+    /// Adds what an operator can do, as the end of the sentence.
+    #[must_use]
+    pub fn advising(mut self, advice: &'static str) -> Self {
+        self.advice = Some(advice);
         self
     }
 
@@ -67,7 +75,10 @@ impl fmt::Display for Error {
         if !self.context.is_empty() {
             f.write_str(")")?;
         }
-        Ok(())
+        match self.advice {
+            Some(advice) => write!(f, "; {advice}"),
+            None => Ok(()),
+        }
     }
 }
 

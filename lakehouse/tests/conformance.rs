@@ -1,7 +1,8 @@
 //! One suite for every catalog: what a sink and a reader may rely on.
 //!
-//! It always runs on `SQLite` and local files. With `LAKEHOUSE_REST_URI`, and `LAKEHOUSE_REST_WAREHOUSE`
-//! such as `file:///tmp/warehouse`, it also runs on that server.
+//! It always runs on `SQLite` and local files. With `LAKEHOUSE_REST_URI`, and `LAKEHOUSE_REST_WAREHOUSE` such as
+//! `s3://bucket/folder` or `file:///tmp/warehouse`, it also runs on that server; an `s3://` warehouse needs
+//! `S3_ENDPOINT`, `S3_ACCESS_KEY` and `S3_SECRET_KEY`.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
 #![allow(clippy::disallowed_methods, reason = "which server to test is the environment's to say")]
@@ -39,7 +40,8 @@ fn places(test: &str) -> Vec<Place> {
     if let Ok(uri) = std::env::var("LAKEHOUSE_REST_URI") {
         let warehouse = std::env::var("LAKEHOUSE_REST_WAREHOUSE").unwrap();
         let catalog = CatalogSettings::Rest { uri, warehouse: None, token: None };
-        let settings = LakehouseSettings::new(catalog, warehouse);
+        let s3 = warehouse.starts_with("s3://").then(|| common::s3().unwrap());
+        let settings = LakehouseSettings { s3, ..LakehouseSettings::new(catalog, warehouse) };
         places.push(Place { settings, spec, _folder: None });
     }
     places

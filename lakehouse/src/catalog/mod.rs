@@ -175,13 +175,12 @@ fn table(
         .map_err(|err| Error::new(Kind::Corrupt, "the table can't be used").because(err))
 }
 
-/// Keeps the kind of our own error under one of iceberg's, which carries no such thing.
+/// Keeps kind and words of our own error under one of iceberg's, which would say them twice.
 pub(crate) fn from_iceberg(err: iceberg::Error, message: &str) -> Error {
     let own = std::error::Error::source(&err).and_then(|source| source.downcast_ref::<Error>());
-    let kind = match own {
-        Some(own) => own.kind(),
-        None if err.kind() == iceberg::ErrorKind::DataInvalid => Kind::Corrupt,
-        None => Kind::Retry,
-    };
-    Error::new(kind, message).because(err)
+    if let Some(own) = own {
+        return Error::new(own.kind(), format!("{message}: {own}"));
+    }
+    let corrupt = err.kind() == iceberg::ErrorKind::DataInvalid;
+    Error::new(if corrupt { Kind::Corrupt } else { Kind::Retry }, message).because(err)
 }

@@ -106,7 +106,8 @@ pub(super) fn plan(metadata: &TableMetadata, spec: &TableSpec) -> Result<Evoluti
             "the table does not fit the job, and can't be made to",
         )
         .with("table", format!("{}.{}", spec.namespace, spec.name))
-        .with("differences", differences.join("; ")));
+        .with("differences", differences.join("; "))
+        .advising("mend the job file, or let it write to a table of another name"));
     }
     let changed = fields != schema.as_struct().fields();
     let schema = changed.then(|| with_fields(schema, fields)).transpose()?;

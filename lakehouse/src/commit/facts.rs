@@ -32,13 +32,15 @@ pub(super) fn position(metadata: &TableMetadata, source: &Source) -> Result<Opti
                 Kind::Refused,
                 "the table has rows but no position; it is not one of ours, or its property was lost",
             )
-            .with("property", keys::POSITION)),
+            .with("property", keys::POSITION)
+            .advising("let the job write to a table of another name, or set the property again")),
             (Some(_), Some(keyed)) => Err(Error::new(
                 Kind::Refused,
                 "the position property was removed from the table",
             )
             .with("property", keys::POSITION)
-            .with("snapshot", keyed.snapshot_id())),
+            .with("snapshot", keyed.snapshot_id())
+            .advising("set it again to what that snapshot's summary says")),
         };
     };
     stored.check_history(metadata, &history)?;
@@ -128,7 +130,8 @@ impl Stored {
                 "the table was filled from another Kafka cluster",
             )
             .with("table", &held.cluster)
-            .with("consumer", &source.cluster));
+            .with("consumer", &source.cluster)
+            .advising("check KAFKA_BROKERS, or let the job write to a table of another name"));
         }
         if held.topic != source.topic {
             return Err(Error::new(
@@ -136,7 +139,8 @@ impl Stored {
                 "the table was filled from another topic, or the topic was deleted and made again",
             )
             .with("table", &held.topic)
-            .with("consumer", &source.topic));
+            .with("consumer", &source.topic)
+            .advising("let the job write to tables of other names; these stay as they are"));
         }
         Ok(())
     }

@@ -39,7 +39,7 @@ mod tests;
 pub(crate) use evolve::creation;
 pub use read::{AsOf, ReadTable, SnapshotInfo};
 pub use sink::SinkTable;
-pub use types::{CommitOutcome, CommitReport, CommitRequest, Counts, UploadedFile};
+pub use types::{CommitOutcome, CommitReport, CommitRequest, Counts, Made, UploadedFile};
 
 /// Where the tables are.
 #[derive(Clone, Debug)]
@@ -72,14 +72,15 @@ pub struct Lakehouse {
 }
 
 impl Lakehouse {
-    /// Opens the catalog; a `SQLite` database is made when there is none.
+    /// Opens the store and the catalog; a `SQLite` database is made when there is none.
     ///
     /// # Errors
     ///
-    /// - [`Kind::Config`]: an address, a path or a credential is wrong.
-    /// - [`Kind::Retry`]: the catalog does not answer.
+    /// - [`Kind::Config`]: an address, a path or a credential is wrong, or the bucket is missing.
+    /// - [`Kind::Retry`]: the store or the catalog does not answer.
     pub async fn open(settings: &LakehouseSettings) -> Result<Self> {
         let store = Store::open(&settings.warehouse, settings.s3.as_ref())?;
+        store.check().await?;
         let catalog = catalog::open(&settings.catalog, store.warehouse(), &store).await?;
         let snapshots_kept = settings.snapshots_kept;
         Ok(Self { catalog, store, snapshots_kept, pauses: retry::PAUSES })
@@ -97,8 +98,9 @@ impl Lakehouse {
         let ident = ident(&spec.namespace, &spec.name)?;
         let creation = evolve::creation(spec)?;
         let mut retry = retry::Retry::new(retry::SETTLE_TIME, self.pauses);
+        let mut made = Made::Found;
         loop {
-            let pause = match self.ensure_once(&ident, spec, &creation).await {
+            let pause = match self.ensure_once(&ident, spec, &creation, &mut made).await {
                 Ok(Ensured::Ready(table)) => return Ok(table),
                 Ok(Ensured::Moved) => retry.after_conflict(),
                 Ok(Ensured::Unknown(err)) => retry.after_unknown(err),
@@ -114,8 +116,10 @@ impl Lakehouse {
         ident: &TableIdent,
         spec: &TableSpec,
         creation: &catalog::Creation,
+        made: &mut Made,
     ) -> Result<Ensured> {
         if self.catalog.load(ident).await?.is_none() {
+            *made = Made::Created;
             self.catalog.create(ident, creation).await?;
             tracing::info!(table = %ident, "table created");
         }
@@ -126,8 +130,11 @@ impl Lakehouse {
         let columns = evolution.columns_property();
         let known = fenced.base().metadata().properties().get(keys::COLUMNS) == Some(&columns);
         if evolution.schema.is_none() && known {
-            let sink = SinkTable::new(self, fenced.base(), spec, &evolution.columns)?;
+            let sink = SinkTable::new(self, fenced.base(), spec, &evolution.columns, *made)?;
             return Ok(Ensured::Ready(sink));
+        }
+        if *made == Made::Found && evolution.schema.is_some() {
+            *made = Made::Evolved;
         }
         let answer = fenced
             .publish(|builder| {
@@ -140,8 +147,8 @@ impl Lakehouse {
             .await?;
         Ok(match answer {
             Answer::Committed(base) => {
-                tracing::info!(table = %ident, "table evolved");
-                Ensured::Ready(SinkTable::new(self, &base, spec, &evolution.columns)?)
+                tracing::info!(table = %ident, "table fitted to the job");
+                Ensured::Ready(SinkTable::new(self, &base, spec, &evolution.columns, *made)?)
             }
             Answer::Conflict => Ensured::Moved,
             // A plain refusal is final; it will be met again.

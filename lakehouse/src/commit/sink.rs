@@ -10,7 +10,7 @@ use uuid::Uuid;
 
 use super::retry::{Pauses, Retry, SETTLE_TIME};
 use super::snapshot::{self, Append, ManifestCache, Published};
-use super::types::{CommitOutcome, CommitReport, CommitRequest, Counts, UploadedFile};
+use super::types::{CommitOutcome, CommitReport, CommitRequest, Counts, Made, UploadedFile};
 use super::{Lakehouse, evolve, facts, shell};
 use crate::avro::TableSchema;
 use crate::catalog::{Answer, Base, Catalog, FencedCatalog};
@@ -35,6 +35,7 @@ struct Inner {
     store: Store,
     ident: TableIdent,
     uuid: Uuid,
+    made: Made,
     location: String,
     schema: Arc<TableSchema>,
     schema_id: i32,
@@ -59,8 +60,16 @@ impl SinkTable {
         base: &Base,
         spec: &TableSpec,
         columns: &[i32],
+        made: Made,
     ) -> Result<Self> {
         let metadata = base.metadata();
+        if !lakehouse.store.holds(metadata.location()) {
+            return Err(Error::new(Kind::Config, "the table lies outside the warehouse's store")
+                .with("table", base.table.identifier())
+                .with("its location", metadata.location())
+                .with("warehouse", lakehouse.store.warehouse())
+                .advising("set ICEBERG_WAREHOUSE to the catalog's own warehouse"));
+        }
         let written = Arc::new(evolve::written(metadata.current_schema(), columns)?);
         let schema = TableSchema::new(&written, spec.partition_day.as_deref())?;
         let inner = Inner {
@@ -68,6 +77,7 @@ impl SinkTable {
             store: lakehouse.store.clone(),
             ident: base.table.identifier().clone(),
             uuid: metadata.uuid(),
+            made,
             location: metadata.location().trim_end_matches('/').to_owned(),
             schema: Arc::new(schema),
             schema_id: metadata.current_schema_id(),
@@ -83,6 +93,11 @@ impl SinkTable {
     /// The schema to write files by.
     pub fn schema(&self) -> Arc<TableSchema> {
         Arc::clone(&self.inner.schema)
+    }
+
+    /// How it came to be what the job wants.
+    pub fn made(&self) -> Made {
+        self.inner.made
     }
 
     /// `namespace.name`, for logs and metrics.
@@ -289,7 +304,11 @@ impl SinkTable {
         // Taken before the table is read: another task of ours may move both meanwhile.
         let newest = inner.newest.load(Ordering::Acquire);
         let fenced = FencedCatalog::read(&inner.catalog, &inner.ident).await?.ok_or_else(|| {
-            named(Error::new(Kind::Refused, "the table was dropped under the running job"))
+            named(
+                Error::new(Kind::Refused, "the table was dropped under the running job").advising(
+                    "start again to make it anew from the topic's beginning, or restore it",
+                ),
+            )
         })?;
         let metadata = fenced.base().metadata();
         self.check(metadata, newest).map_err(named)?;
@@ -302,7 +321,8 @@ impl SinkTable {
         if metadata.uuid() != inner.uuid {
             return Err(Error::new(Kind::Refused, "the table was replaced under the running job")
                 .with("opened", inner.uuid)
-                .with("now", metadata.uuid()));
+                .with("now", metadata.uuid())
+                .advising("start again if the new table is the right one"));
         }
         if metadata.last_sequence_number() < newest {
             return Err(Error::new(
@@ -315,7 +335,8 @@ impl SinkTable {
         if metadata.default_partition_spec_id() != inner.spec_id {
             return Err(Error::new(Kind::Refused, "the table's partitions were changed")
                 .with("opened", inner.spec_id)
-                .with("now", metadata.default_partition_spec_id()));
+                .with("now", metadata.default_partition_spec_id())
+                .advising("start again if they fit the job"));
         }
         if metadata.current_schema_id() != inner.schema_id {
             evolve::still_fits(inner.schema.columns(), metadata.current_schema())?;

@@ -9,6 +9,17 @@ use crate::ids::{Offset, PartitionId, SnapshotId};
 use crate::position::{Position, Ranges, Source};
 use crate::{Error, Kind, Result};
 
+/// How a table came to be what the job wants.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Made {
+    /// It was there and fits.
+    Found,
+    /// It was there, and its schema was brought up to the job.
+    Evolved,
+    /// It was missing.
+    Created,
+}
+
 /// A data file that is stored, but in no table yet.
 #[derive(Clone, Debug)]
 pub struct UploadedFile {

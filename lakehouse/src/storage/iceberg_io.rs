@@ -18,7 +18,7 @@ use object_store::path::Path;
 use object_store::{ObjectStore, ObjectStoreExt, PutMode};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-use super::Store;
+use super::{Store, failure};
 use crate::Error;
 
 macro_rules! never_sent {
@@ -73,7 +73,7 @@ impl ObjectStorage {
     async fn overwrite(&self, location: &str, bytes: Bytes) -> IcebergResult<()> {
         let path = self.path(location)?;
         let put = self.store.objects.put_opts(&path, bytes.into(), PutMode::Overwrite.into());
-        put.await.map_err(|err| failed(location, err))?;
+        put.await.map_err(|err| failed(location, &err))?;
         Ok(())
     }
 }
@@ -117,7 +117,7 @@ impl Storage for ObjectStorage {
         let key = self.path(path)?;
         match self.store.objects.delete(&key).await {
             Ok(()) | Err(object_store::Error::NotFound { .. }) => Ok(()),
-            Err(err) => Err(failed(path, err)),
+            Err(err) => Err(failed(path, &err)),
         }
     }
 
@@ -125,10 +125,10 @@ impl Storage for ObjectStorage {
         let key = self.path(path)?;
         let found = self.store.objects.list(Some(&key));
         found
-            .map_err(|err| failed(path, err))
+            .map_err(|err| failed(path, &err))
             .try_for_each(|meta| async move {
                 let deleted = self.store.objects.delete(&meta.location).await;
-                deleted.map_err(|err| failed(path, err))
+                deleted.map_err(|err| failed(path, &err))
             })
             .await
     }
@@ -158,7 +158,7 @@ struct ObjectReader {
 impl FileRead for ObjectReader {
     async fn read(&self, range: Range<u64>) -> IcebergResult<Bytes> {
         let read = self.objects.get_range(&self.path, range).await;
-        read.map_err(|err| failed(self.path.as_ref(), err))
+        read.map_err(|err| failed(self.path.as_ref(), &err))
     }
 }
 
@@ -187,8 +187,8 @@ fn closed() -> IcebergError {
     IcebergError::new(ErrorKind::PreconditionFailed, "the file is closed")
 }
 
-fn failed(location: &str, err: object_store::Error) -> IcebergError {
-    foreign(ErrorKind::Unexpected, super::failed("the store failed", location, err))
+fn failed(location: &str, err: &object_store::Error) -> IcebergError {
+    foreign(ErrorKind::Unexpected, failure::failed("the store failed", location, err))
 }
 
 fn foreign(kind: ErrorKind, err: Error) -> IcebergError {

@@ -11,19 +11,25 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use iceberg::io::{FileIO, FileIOBuilder, StorageFactory};
-use object_store::aws::AmazonS3Builder;
+use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
     BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
 };
 
+use failure::{Said, failed};
+
 use crate::{Error, Kind, Result};
 
+mod bucket;
+mod failure;
 mod iceberg_io;
 
 #[cfg(test)]
 mod tests;
+
+pub use bucket::Bucket;
 
 /// A healthy store on the same network answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);
@@ -86,10 +92,16 @@ pub struct Store {
     objects: Arc<dyn ObjectStore>,
 }
 
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone)]
 enum Place {
     Disk,
-    Bucket(Arc<str>),
+    Bucket { name: Arc<str>, region: Arc<str>, client: Arc<AmazonS3> },
+}
+
+impl Place {
+    fn is_disk(&self) -> bool {
+        matches!(self, Self::Disk)
+    }
 }
 
 impl fmt::Debug for Store {
@@ -115,7 +127,9 @@ impl Store {
                 Error::new(Kind::Config, "a warehouse in S3 needs S3 settings")
                     .with("warehouse", warehouse)
             })?;
-            (Place::Bucket(bucket.into()), Arc::new(s3_client(bucket, settings)?))
+            let client = Arc::new(s3_client(bucket, settings)?);
+            let (name, region) = (bucket.into(), settings.region.as_str().into());
+            (Place::Bucket { name, region, client: client.clone() }, client)
         } else {
             return Err(Error::new(
                 Kind::Config,
@@ -146,12 +160,15 @@ impl Store {
             Ok(_) => Ok(()),
             Err(object_store::Error::AlreadyExists { .. }) => match self.size(location).await? {
                 Some(size) if size == len => Ok(()),
-                size => Err(Error::new(Kind::Conflict, "another file is in this place")
+                Some(size) => Err(Error::new(Kind::Conflict, "another file is in this place")
                     .with("location", location)
                     .with("length", len)
-                    .with("found", size.map_or_else(String::new, |size| size.to_string()))),
+                    .with("found", size)),
+                // An attempt of ours whose answer was lost is still on its way.
+                None => Err(Error::new(Kind::Retry, "another attempt at this file is under way")
+                    .with("location", location)),
             },
-            Err(err) => Err(failed("the file was not written", location, err)),
+            Err(err) => Err(failed("the file was not written", location, &err)),
         }
     }
 
@@ -165,13 +182,13 @@ impl Store {
     pub async fn read(&self, location: &str) -> Result<Bytes> {
         let path = self.path(location)?;
         let read = async { self.objects.get(&path).await?.bytes().await };
-        read.await.map_err(|err| match err {
-            err @ object_store::Error::NotFound { .. } => {
-                Error::new(Kind::Corrupt, "the file is missing")
-                    .with("location", location)
-                    .because(err)
+        read.await.map_err(|err| match &err {
+            object_store::Error::NotFound { .. }
+                if self.place.is_disk() || Said::of(&err).is_missing_object() =>
+            {
+                Error::new(Kind::Corrupt, "the file is missing").with("location", location)
             }
-            err => failed("the file was not read", location, err),
+            _ => failed("the file was not read", location, &err),
         })
     }
 
@@ -186,7 +203,7 @@ impl Store {
         match self.objects.head(&path).await {
             Ok(meta) => Ok(Some(meta.size)),
             Err(object_store::Error::NotFound { .. }) => Ok(None),
-            Err(err) => Err(failed("the file was not looked up", location, err)),
+            Err(err) => Err(failed("the file was not looked up", location, &err)),
         }
     }
 
@@ -201,6 +218,11 @@ impl Store {
         Arc::new(iceberg_io::ObjectStorageFactory::new(self.clone()))
     }
 
+    /// Whether files at `location` are this store's to read and write.
+    pub(crate) fn holds(&self, location: &str) -> bool {
+        self.path(location).is_ok()
+    }
+
     fn path(&self, location: &str) -> Result<Path> {
         let elsewhere = || {
             Error::new(Kind::Config, "the location lies outside the warehouse's store")
@@ -209,8 +231,8 @@ impl Store {
         };
         let key = match &self.place {
             Place::Disk => disk_path(location).ok_or_else(elsewhere)?,
-            Place::Bucket(ours) => match s3_parts(location) {
-                Some((bucket, key)) if bucket == &**ours => key,
+            Place::Bucket { name, .. } => match s3_parts(location) {
+                Some((bucket, key)) if bucket == &**name => key,
                 _ => return Err(elsewhere()),
             },
         };
@@ -237,7 +259,7 @@ fn s3_parts(location: &str) -> Option<(&str, &str)> {
     (!bucket.is_empty()).then_some((bucket, key))
 }
 
-fn s3_client(bucket: &str, settings: &S3Settings) -> Result<impl ObjectStore + use<>> {
+fn s3_client(bucket: &str, settings: &S3Settings) -> Result<AmazonS3> {
     let plain = settings.endpoint.as_ref().is_some_and(|e| e.starts_with("http://"));
     let mut builder = AmazonS3Builder::new()
         .with_bucket_name(bucket)
@@ -269,19 +291,4 @@ fn s3_client(bucket: &str, settings: &S3Settings) -> Result<impl ObjectStore + u
             .with("bucket", bucket)
             .because(err)
     })
-}
-
-fn failed(message: &str, location: &str, err: object_store::Error) -> Error {
-    let kind = match &err {
-        // A missing object is dealt with by the callers; what is left is a missing bucket.
-        object_store::Error::NotFound { .. }
-        | object_store::Error::PermissionDenied { .. }
-        | object_store::Error::Unauthenticated { .. } => Kind::Config,
-        object_store::Error::InvalidPath { .. }
-        | object_store::Error::NotSupported { .. }
-        | object_store::Error::NotImplemented { .. }
-        | object_store::Error::UnknownConfigurationKey { .. } => Kind::Bug,
-        _ => Kind::Retry,
-    };
-    Error::new(kind, message).with("location", location).because(err)
 }

@@ -190,7 +190,8 @@ impl Script {
                 log.lock().unwrap().push(head);
                 let Some(answer) = answers.next() else { return };
                 if let Some(answer) = answer {
-                    let answer = format!("HTTP/1.1 {answer}\r\nConnection: close\r\n\r\n");
+                    let (head, body) = answer.split_once("\r\n\r\n").unwrap_or((answer, ""));
+                    let answer = format!("HTTP/1.1 {head}\r\nConnection: close\r\n\r\n{body}");
                     stream.write_all(answer.as_bytes()).await.unwrap();
                 }
             }
@@ -230,6 +231,17 @@ const SLOW_DOWN: &str = "503 Slow Down\r\nContent-Length: 0";
 const FORBIDDEN: &str = "403 Forbidden\r\nContent-Length: 0";
 const FOUR_BYTES: &str = "200 OK\r\nContent-Length: 4\r\nETag: \"1\"\r\n\
     Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT";
+
+const NO_BUCKET: &str = "404 Not Found\r\nContent-Length: 42\r\n\r\n\
+    <Error>\n<Code>NoSuchBucket</Code>\n</Error>";
+const NO_KEY: &str = "404 Not Found\r\nContent-Length: 39\r\n\r\n\
+    <Error>\n<Code>NoSuchKey</Code>\n</Error>";
+const DENIED: &str = "403 Forbidden\r\nContent-Length: 42\r\n\r\n\
+    <Error>\n<Code>AccessDenied</Code>\n</Error>";
+const TAKEN: &str = "409 Conflict\r\nContent-Length: 49\r\n\r\n\
+    <Error>\n<Code>BucketAlreadyExists</Code>\n</Error>";
+const OURS: &str = "409 Conflict\r\nContent-Length: 53\r\n\r\n\
+    <Error>\n<Code>BucketAlreadyOwnedByYou</Code>\n</Error>";
 
 #[track_caller]
 fn check(outcome: Result<()>, expected: Result<(), Kind>) {
@@ -289,6 +301,70 @@ async fn another_object_in_the_place_is_a_conflict() {
         Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT";
     let (outcome, _) = put(vec![Some(EXISTS), Some(other)]).await;
     check(outcome, Err(Kind::Conflict));
+}
+
+#[tokio::test]
+async fn a_put_that_meets_one_under_way_is_tried_again() {
+    // S3 answers 409 to the second of two conditional puts at once; the first may be ours.
+    let missing = "404 Not Found\r\nContent-Length: 0";
+    let (outcome, script) =
+        put(vec![Some("409 Conflict\r\nContent-Length: 0"), Some(missing)]).await;
+    check(outcome, Err(Kind::Retry));
+    assert_eq!(script.methods(), ["put", "head"]);
+}
+
+#[tokio::test]
+async fn a_missing_bucket_is_not_a_missing_file() {
+    let script = Script::start(vec![Some(NO_BUCKET), Some(NO_KEY)]).await;
+    let store = s3(&script.address);
+    let read = async || store.read("s3://lakehouse/warehouse/x").await.unwrap_err();
+    let err = read().await;
+    assert_eq!(err.kind(), Kind::Config);
+    assert!(err.to_string().contains("streamforge provision"), "{err}");
+    assert_eq!(read().await.kind(), Kind::Corrupt);
+}
+
+#[tokio::test]
+async fn a_look_at_the_store_tells_what_is_wrong_with_it() {
+    for (answer, expected) in [
+        (NO_KEY, Ok(())),
+        // Who may not list is denied what is not there.
+        (DENIED, Ok(())),
+        (NO_BUCKET, Err(Kind::Config)),
+        (FORBIDDEN, Err(Kind::Config)),
+    ] {
+        let script = Script::start(vec![Some(answer)]).await;
+        check(s3(&script.address).check().await, expected);
+    }
+    let (folder, store, _) = folder();
+    check(store.check().await, Ok(()));
+    drop(folder);
+}
+
+#[tokio::test]
+async fn a_bucket_is_made_where_there_is_none() {
+    for (answers, expected) in [
+        (vec![Some(NO_KEY)], Ok(Bucket::Found)),
+        (vec![Some(NO_BUCKET), Some(OK)], Ok(Bucket::Made)),
+        (vec![Some(NO_BUCKET), Some(OURS)], Ok(Bucket::Found)),
+        (vec![Some(NO_BUCKET), Some(TAKEN)], Err(Kind::Config)),
+        (vec![Some(NO_BUCKET), Some(DENIED)], Err(Kind::Config)),
+        (vec![Some(NO_BUCKET), Some(SLOW_DOWN)], Err(Kind::Retry)),
+        (vec![Some(FORBIDDEN)], Err(Kind::Config)),
+    ] {
+        let script = Script::start(answers).await;
+        let made = s3(&script.address).make_bucket().await;
+        if let Err(err) = &made {
+            let shown = format!("{err} {err:?}");
+            assert!(!shown.contains(CANARY) && !shown.contains("X-Amz"), "{shown}");
+        }
+        assert_eq!(made.map_err(|err| err.kind()), expected);
+        if let Some(put) = script.seen.lock().unwrap().get(1) {
+            assert!(put.starts_with("put /lakehouse/?x-amz-algorithm="), "{put}");
+        }
+    }
+    let (_folder, store, _) = folder();
+    assert_eq!(store.make_bucket().await.unwrap(), Bucket::Folder);
 }
 
 #[tokio::test]

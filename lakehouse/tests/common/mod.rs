@@ -2,6 +2,7 @@
 
 #![allow(dead_code, reason = "each test uses its part")]
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, missing_docs, reason = "tests")]
+#![allow(clippy::disallowed_methods, reason = "which server to test is the environment's to say")]
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -21,6 +22,7 @@ use lakehouse::ids::{Offset, PartitionId};
 use lakehouse::position::{ClusterId, Position, Ranges, Source, TopicId};
 use lakehouse::scan::read_file;
 use lakehouse::spec::{Column, ColumnType, TableSpec};
+use lakehouse::storage::{S3Settings, Secret};
 use uuid::Uuid;
 
 pub(crate) fn source() -> Source {
@@ -51,6 +53,18 @@ pub(crate) fn sqlite(folder: &std::path::Path) -> LakehouseSettings {
         CatalogSettings::Sqlite { path },
         format!("file://{}", folder.join("warehouse").display()),
     )
+}
+
+/// The object store to test, when the environment names one.
+pub(crate) fn s3() -> Option<S3Settings> {
+    let endpoint = std::env::var("S3_ENDPOINT").ok()?;
+    Some(S3Settings {
+        endpoint: Some(endpoint),
+        region: "us-east-1".to_owned(),
+        access_key: std::env::var("S3_ACCESS_KEY").unwrap(),
+        secret_key: Secret::new(std::env::var("S3_SECRET_KEY").unwrap()),
+        path_style: true,
+    })
 }
 
 /// Ranges of offsets, each a row.
