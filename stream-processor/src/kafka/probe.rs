@@ -6,7 +6,7 @@ use std::time::Duration;
 use lakehouse::ids::{Offset, PartitionId};
 
 use super::error::KafkaError;
-use super::ffi::Client;
+use super::ffi::{Client, TopicFacts};
 
 /// What a topic is, apart from its name: a recreated topic has another id.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -17,6 +17,8 @@ pub struct SourceIdentity {
     pub topic_id: String,
     /// Its partitions, sorted.
     pub partitions: Vec<PartitionId>,
+    /// Copies of each partition; the fewest, where they differ.
+    pub replication: usize,
 }
 
 /// What a partition holds: `[low, high)`.
@@ -48,9 +50,13 @@ impl Probe {
     /// - [`super::KafkaErrorKind::UnknownTopic`]: there is no such topic.
     /// - [`super::KafkaErrorKind::Config`]: the brokers are too old to know topic ids.
     pub fn source(&self, timeout: Duration) -> Result<SourceIdentity, KafkaError> {
-        let topic = self.client.describe_topic(timeout)?;
-        let cluster = self.client.cluster_id(timeout)?;
-        Ok(SourceIdentity { cluster, topic_id: topic.id, partitions: topic.partitions })
+        let ask = || {
+            let topic = self.client.describe_topic(timeout)?;
+            let cluster = self.client.cluster_id(timeout)?;
+            let TopicFacts { id: topic_id, partitions, replication } = topic;
+            Ok(SourceIdentity { cluster, topic_id, partitions, replication })
+        };
+        ask().map_err(|error| self.client.with_trouble(error))
     }
 
     /// Asks the partition's leader.
@@ -64,7 +70,9 @@ impl Probe {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<Watermarks, KafkaError> {
-        self.client.query_watermarks(partition, timeout).map(|(low, high)| Watermarks { low, high })
+        let marks = self.client.query_watermarks(partition, timeout);
+        let marks = marks.map(|(low, high)| Watermarks { low, high });
+        marks.map_err(|error| self.client.with_trouble(error))
     }
 
     /// What the partition's last fetch said, without asking; `None` before the first one.

@@ -117,6 +117,17 @@ impl ConsumerSettings {
         ]
     }
 
+    /// Checks everything that needs no broker.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Config`]: a setting contradicts another, or librdkafka refuses a property, which is
+    /// named.
+    pub fn accepted(&self, topic: &str) -> Result<(), KafkaError> {
+        self.check(topic)?;
+        super::ffi::accepted(self)
+    }
+
     /// Checks what can be checked without librdkafka.
     pub(super) fn check(&self, topic: &str) -> Result<(), KafkaError> {
         let refused = |message: String| Err(KafkaError::new(KafkaErrorKind::Config, message));
@@ -159,7 +170,7 @@ impl fmt::Debug for ConsumerSettings {
 
 /// Whether librdkafka's own words about a bad value may repeat a secret.
 pub(super) fn is_secret(key: &str) -> bool {
-    ["password", "secret", "key", "token", "jaas", "oauthbearer", "username"]
+    ["password", "secret", "key", "token", "jaas", "oauthbearer", "username", "pem"]
         .iter()
         .any(|word| key.contains(word))
 }

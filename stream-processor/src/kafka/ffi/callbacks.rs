@@ -20,10 +20,16 @@ use super::conf::Conf;
 use super::list::{List, entries};
 use super::{KafkaError, outcome, taken, text};
 
+/// The level of log lines, as in `syslog`, that say why something fails: errors and worse.
+const TROUBLE: c_int = 3;
+
 /// Everything a callback may touch. It lives in a box that is freed after the client.
 pub(super) struct Callbacks {
     topic: CString,
     state: Mutex<State>,
+    /// What librdkafka complained about last. Apart from the state, which a handler may hold for long while
+    /// other threads write log lines.
+    trouble: Mutex<Option<String>>,
 }
 
 struct State {
@@ -36,7 +42,12 @@ struct State {
 impl Callbacks {
     pub(super) fn new(topic: CString, handler: Box<dyn Rebalance>) -> Self {
         let state = State { handler, assigned: BTreeSet::new(), changes: Vec::new(), panic: None };
-        Self { topic, state: Mutex::new(state) }
+        Self { topic, state: Mutex::new(state), trouble: Mutex::default() }
+    }
+
+    /// What librdkafka complained about last: why a question got no answer.
+    pub(super) fn trouble(&self) -> Option<String> {
+        self.trouble.lock().unwrap_or_else(PoisonError::into_inner).clone()
     }
 
     /// Points a conf at `this`.
@@ -105,6 +116,7 @@ impl Callbacks {
             [] => BTreeMap::new(),
             partitions => state.handler.assigned(partitions),
         };
+        state.handler.joined();
         starts.retain(|partition, _| partitions.contains(partition));
         if starts.len() < partitions.len() {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
@@ -224,13 +236,21 @@ unsafe extern "C" fn on_error(
 }
 
 unsafe extern "C" fn on_log(
-    _: *const sys::rd_kafka_t,
+    rk: *const sys::rd_kafka_t,
     level: c_int,
     facility: *const c_char,
     line: *const c_char,
 ) {
     // SAFETY: C strings of librdkafka, valid during the callback.
     let (facility, line) = unsafe { (lossy(facility), lossy(line)) };
+    if level <= TROUBLE && !rk.is_null() {
+        // SAFETY: librdkafka's own client; `register` set the opaque, which outlives it.
+        let callbacks = unsafe { sys::rd_kafka_opaque(rk).cast::<Callbacks>().as_ref() };
+        if let Some(callbacks) = callbacks {
+            let mut trouble = callbacks.trouble.lock().unwrap_or_else(PoisonError::into_inner);
+            *trouble = Some(without_thread(&line).to_owned());
+        }
+    }
     match level {
         ..=2 => error!(target: "librdkafka", "{facility}: {line}"),
         // "Error" is any lost connection there: unexpected, and nothing is lost.
@@ -238,6 +258,12 @@ unsafe extern "C" fn on_log(
         5..=6 => info!(target: "librdkafka", "{facility}: {line}"),
         _ => debug!(target: "librdkafka", "{facility}: {line}"),
     }
+}
+
+/// `[thrd:NAME]: rest` without the first part.
+fn without_thread(line: &str) -> &str {
+    let rest = line.strip_prefix("[thrd:").and_then(|rest| rest.split_once("]: "));
+    rest.map_or(line, |(_, rest)| rest)
 }
 
 /// # Safety

@@ -99,6 +99,16 @@ impl Client {
         unsafe { &*self.native.callbacks }
     }
 
+    /// Adds to a passing fault what librdkafka complained about last: its own answer is a mere time-out.
+    pub(in super::super) fn with_trouble(&self, error: KafkaError) -> KafkaError {
+        match (error.kind(), self.callbacks().trouble()) {
+            (KafkaErrorKind::Retry, Some(trouble)) => {
+                KafkaError::new(KafkaErrorKind::Retry, format!("{error} ({trouble})"))
+            }
+            _ => error,
+        }
+    }
+
     /// What rebalances did since the last call.
     pub(in super::super) fn take_changes(&self) -> Vec<Change> {
         self.callbacks().take_changes()

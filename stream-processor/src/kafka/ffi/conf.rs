@@ -61,8 +61,10 @@ impl Conf {
         }
         // SAFETY: librdkafka ends what it writes with a zero byte.
         let reason = unsafe { text(reason.as_ptr()) };
-        let reason = if is_secret(key) { "the value is not accepted".to_owned() } else { reason };
-        Err(KafkaError::new(KafkaErrorKind::Config, format!("property `{key}`: {reason}")))
+        Err(KafkaError::new(
+            KafkaErrorKind::Config,
+            format!("property `{key}`: {}", explained(key, reason)),
+        ))
     }
 
     /// The first property that isn't what it should be.
@@ -100,6 +102,18 @@ impl Drop for Conf {
             // SAFETY: ours, and freed once.
             unsafe { sys::rd_kafka_conf_destroy(self.0) }
         }
+    }
+}
+
+/// librdkafka's words about a refused value, and what to do where it lacks a part.
+fn explained(key: &str, reason: String) -> String {
+    if reason.contains("not available at build time") {
+        format!("{reason}; build with `--features tls`, or run the container image, which has it")
+    } else if is_secret(key) {
+        // It would repeat the value.
+        "the value is not accepted".to_owned()
+    } else {
+        reason
     }
 }
 

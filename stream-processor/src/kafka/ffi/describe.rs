@@ -21,6 +21,8 @@ const NO_TOPIC_ID: &str = "AAAAAAAAAAAAAAAAAAAAAA";
 pub(in super::super) struct TopicFacts {
     pub(in super::super) id: String,
     pub(in super::super) partitions: Vec<PartitionId>,
+    /// The fewest copies of a partition.
+    pub(in super::super) replication: usize,
 }
 
 impl Client {
@@ -216,7 +218,13 @@ unsafe fn facts(topic: *const sys::rd_kafka_TopicDescription_t) -> Result<TopicF
         };
         let mut partitions: Vec<_> = elements(infos, count).iter().map(number).collect();
         partitions.sort_unstable();
-        Ok(TopicFacts { id, partitions })
+        let copies = |info: &*const sys::rd_kafka_TopicPartitionInfo_t| {
+            let mut count = 0;
+            sys::rd_kafka_TopicPartitionInfo_replicas(*info, &raw mut count);
+            count
+        };
+        let replication = elements(infos, count).iter().map(copies).min().unwrap_or(0);
+        Ok(TopicFacts { id, partitions, replication })
     }
 }
 

@@ -19,11 +19,22 @@ use std::time::Duration;
 use rdkafka_sys as sys;
 
 use super::error::{KafkaError, KafkaErrorKind, kind_of};
+use super::settings::ConsumerSettings;
 
 pub use batch::{Batch, Record, Records};
 pub(super) use batch::{Item, Raised};
 pub(super) use client::Client;
+pub(super) use describe::TopicFacts;
 pub(super) use queue::Queue;
+
+/// Asks librdkafka whether it takes these settings, without starting anything.
+///
+/// # Errors
+///
+/// [`KafkaErrorKind::Config`]: as [`Client::new`].
+pub(super) fn accepted(settings: &ConsumerSettings) -> Result<(), KafkaError> {
+    conf::Conf::of(settings).map(drop)
+}
 
 /// Room for librdkafka's explanations.
 const REASON_BYTES: usize = 512;
