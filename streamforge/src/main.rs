@@ -1,4 +1,4 @@
-//! `streamforge`: demo, query, verify.
+//! `streamforge`: demo, query, verify, provision.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -7,8 +7,9 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use stream_processor::telemetry::{self, Elsewhere};
 use streamforge::demo::{DemoArgs, demo};
-use streamforge::query::{QueryArgs, query};
-use streamforge::verify::{VerifyArgs, verify_live};
+use streamforge::provision::{self, ProvisionArgs, provision};
+use streamforge::query::{self, QueryArgs, query};
+use streamforge::verify::{self, VerifyArgs, verify_live};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
@@ -17,7 +18,14 @@ const LONG_ABOUT: &str = "\
 StreamForge turns a stream of shop activity into Iceberg tables of Avro files, exactly once.
 
 Without a command it runs the demo: broker, emitter, SQL job and catalog in this one process, ending \
-with a proof of the result. Then ask the tables with `query`.";
+with a proof of the result. Then ask the tables with `query`.
+
+`provision` and `verify` are for a platform of real servers.";
+
+/// A setting or the job file is wrong; starting again will not help.
+const EX_USAGE: u8 = 64;
+/// What is logged beside the commands' own words. librdkafka's complaints are in our errors.
+const LOG_FILTER: &str = "warn,librdkafka=off";
 
 /// Events to Iceberg tables, exactly once, and the proof of it.
 #[derive(Debug, Parser)]
@@ -33,35 +41,75 @@ struct Cli {
 enum Command {
     /// Run the whole job in this process and prove its result (the default)
     Demo(DemoArgs),
-    /// Run SQL over the tables of a demo
+    /// Run SQL over the tables of a demo or a platform
+    #[command(long_about = query::LONG_ABOUT)]
     Query(QueryArgs),
     /// Prove a live platform: read the topic again and compare it with the tables, record by record
+    #[command(long_about = verify::LONG_ABOUT)]
     Verify(VerifyArgs),
+    /// Make a platform ready: bucket, topic, tables; what is there is checked and stays
+    #[command(long_about = provision::LONG_ABOUT)]
+    Provision(ProvisionArgs),
+}
+
+/// What is to be done, with settings that hold together.
+enum Task {
+    Demo(DemoArgs),
+    Query(QueryArgs),
+    Verify(Box<verify::Plan>),
+    Provision(Box<provision::Plan>),
+}
+
+impl Cli {
+    /// Checks what was typed. Touches no server.
+    fn check(self) -> Result<Task> {
+        Ok(match self.command {
+            Some(Command::Query(args)) => Task::Query(args),
+            Some(Command::Verify(args)) => Task::Verify(Box::new(args.check()?)),
+            Some(Command::Provision(args)) => Task::Provision(Box::new(args.check()?)),
+            Some(Command::Demo(args)) => Task::Demo(args),
+            None => Task::Demo(self.demo),
+        })
+    }
 }
 
 fn main() -> ExitCode {
     #[allow(clippy::disallowed_methods, reason = "the demo tells how long it took from here")]
     let started = Instant::now();
-    let cli = Cli::parse();
-    telemetry::init("warn", Elsewhere::Text);
-    match run(cli, started) {
+    let cli = match Cli::try_parse() {
+        Ok(cli) => cli,
+        Err(answer) => return told(&answer),
+    };
+    telemetry::init(LOG_FILTER, Elsewhere::Text);
+    let (outcome, code) = match cli.check() {
+        Ok(task) => (run(task, started), ExitCode::FAILURE),
+        Err(err) => (Err(err), ExitCode::from(EX_USAGE)),
+    };
+    match outcome {
         Ok(()) => ExitCode::SUCCESS,
         Err(err) => {
             error!("{err:#}");
-            ExitCode::FAILURE
+            code
         }
     }
 }
 
-fn run(cli: Cli, started: Instant) -> Result<()> {
+/// Prints help, the version, or what is wrong with the arguments.
+fn told(answer: &clap::Error) -> ExitCode {
+    // Nobody is left to tell when the terminal is gone.
+    let _ = answer.print();
+    if answer.use_stderr() { ExitCode::from(EX_USAGE) } else { ExitCode::SUCCESS }
+}
+
+fn run(task: Task, started: Instant) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
     let outcome = runtime.block_on(async {
-        match cli.command {
-            Some(Command::Query(args)) => query(args).await,
-            Some(Command::Verify(args)) => verify_live(args).await,
-            Some(Command::Demo(args)) => demo(args, started, stop_on_signal()?).await,
-            None => demo(cli.demo, started, stop_on_signal()?).await,
+        match task {
+            Task::Query(args) => query(args).await,
+            Task::Verify(plan) => verify_live(*plan).await,
+            Task::Provision(plan) => provision(*plan).await,
+            Task::Demo(args) => demo(args, started, stop_on_signal()?).await,
         }
     });
     runtime.shutdown_background();

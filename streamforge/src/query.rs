@@ -12,8 +12,9 @@ use arrow::record_batch::RecordBatch;
 use chrono::{DateTime, SecondsFormat};
 use clap::{Args, ValueEnum};
 use datafusion::prelude::{SessionConfig, SessionContext};
-use lakehouse::commit::{AsOf, Lakehouse};
+use lakehouse::commit::{AsOf, Lakehouse, ReadTable};
 use lakehouse::ids::SnapshotId;
+use stream_processor::config::LakehouseArgs;
 use stream_processor::job::Job;
 
 use crate::demo::Place;
@@ -23,14 +24,25 @@ use crate::show;
 /// The catalog's name on the platform: the same query runs in both places.
 const CATALOG: &str = "iceberg_data_lake";
 
-/// Asks the tables of a demo.
+/// What `--help` says.
+pub const LONG_ABOUT: &str = "\
+Runs SQL over the tables: those of the newest demo, or of the demo in --dir, or of the platform whose catalog \
+ICEBERG_CATALOG_URI names.
+
+  streamforge query \"SELECT platform, count(*) FROM processed_conversions GROUP BY platform\"
+  streamforge query --catalog-uri http://127.0.0.1:8182 --s3-endpoint http://127.0.0.1:9003 \"SELECT …\"";
+
+/// Asks the tables of a demo, or of a platform.
 #[derive(Args, Clone, Debug)]
 pub struct QueryArgs {
     /// The query; tables are `processed_conversions` and `rejected_events`
     pub sql: String,
-    /// Where the tables lie; the newest demo's when absent
+    /// The folder of a demo; the newest demo's when absent and no catalog is named
     #[arg(long, env = "DEMO_DIR")]
     pub dir: Option<PathBuf>,
+    /// Where the tables of a platform are.
+    #[command(flatten)]
+    pub lakehouse: LakehouseArgs,
     /// The job file, which names the tables; found as the demo finds it when absent
     #[arg(long, env = "JOB_FILE")]
     pub job: Option<PathBuf>,
@@ -93,14 +105,30 @@ impl Tables {
         self.names.iter().map(|name| (self.namespace.as_str(), name.as_str()))
     }
 
+    /// A session in which each of `tables` has its name, as it was when it was read.
+    pub(crate) async fn session_over<'a>(
+        &self,
+        tables: impl Iterator<Item = (&'a str, &'a ReadTable)>,
+    ) -> Result<SessionContext> {
+        let session = self.empty_session();
+        for (name, table) in tables {
+            session.register_table(name, Arc::new(table.provider().await?))?;
+        }
+        Ok(session)
+    }
+
+    fn empty_session(&self) -> SessionContext {
+        let config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, &self.namespace);
+        SessionContext::new_with_config(config)
+    }
+
     /// A session in which each table that exists has its name.
     pub(crate) async fn session(
         &self,
         lake: &Lakehouse,
         as_of: Option<AsOf>,
     ) -> Result<SessionContext> {
-        let config = SessionConfig::new().with_default_catalog_and_schema(CATALOG, &self.namespace);
-        let session = SessionContext::new_with_config(config);
+        let session = self.empty_session();
         for name in &self.names {
             let Some(table) = lake.table(&self.namespace, name).await? else { continue };
             let table = match as_of.map(|point| table.as_of(point)) {
@@ -154,11 +182,15 @@ impl Tables {
 ///
 /// # Errors
 ///
-/// There are no tables, or the query is wrong.
+/// There are no tables, a setting is missing, or the query is wrong.
 pub async fn query(args: QueryArgs) -> Result<()> {
-    let place = Place::existing(args.dir.as_deref())?;
+    let settings = if args.dir.is_none() && args.lakehouse.name_a_catalog() {
+        args.lakehouse.settings()?
+    } else {
+        Place::existing(args.dir.as_deref())?.lakehouse()
+    };
     let tables = Tables::of(&JobText::load(args.job.as_deref())?.parse()?);
-    let lake = Lakehouse::open(&place.lakehouse()).await?;
+    let lake = Lakehouse::open(&settings).await?;
     if args.snapshots {
         return tables.show_snapshots(&lake, &args.sql).await;
     }

@@ -7,11 +7,11 @@ use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{
     ArrowPrimitiveType, Decimal128Type, Float64Type, Int32Type, Int64Type, TimestampMicrosecondType,
 };
+use datafusion::execution::SendableRecordBatchStream;
+use datafusion::prelude::SessionContext;
 use futures::TryStreamExt;
-use lakehouse::commit::Lakehouse;
 
 use super::expect::Row;
-use crate::query::Tables;
 
 /// The tables that the verifier knows.
 const ROWS: &str = "processed_conversions";
@@ -48,7 +48,7 @@ impl Rejected {
     }
 }
 
-/// Both tables in memory. Rows are small against the topic: two of a hundred records.
+/// What both tables hold of one window of the topic.
 #[derive(Default)]
 pub(super) struct Held {
     pub(super) rows: BTreeMap<Place, Row>,
@@ -57,27 +57,18 @@ pub(super) struct Held {
 }
 
 impl Held {
-    pub(super) async fn load(lake: &Lakehouse, tables: &Tables) -> Result<Self> {
-        let session = tables.session(lake, None).await?;
+    /// Reads the rows that `filter`, a SQL condition, lets through.
+    pub(super) async fn load(session: &SessionContext, filter: &str) -> Result<Self> {
         let mut held = Self::default();
-        let mut rows =
-            session.sql(&format!("SELECT * FROM {ROWS}")).await?.execute_stream().await?;
+        let mut rows = select(session, "*", ROWS, filter).await?;
         while let Some(batch) = rows.try_next().await? {
             held.add_rows(&batch)?;
         }
-        let mut rejects =
-            session.sql(&format!("SELECT * FROM {REJECTS}")).await?.execute_stream().await?;
+        let mut rejects = select(session, "*", REJECTS, filter).await?;
         while let Some(batch) = rejects.try_next().await? {
             held.add_rejects(&batch)?;
         }
         Ok(held)
-    }
-
-    /// Forgets every row that `wanted` refuses, by table and place.
-    pub(super) fn keep(&mut self, wanted: impl Fn(&str, Place) -> bool) {
-        self.rows.retain(|place, _| wanted(ROWS, *place));
-        self.rejects.retain(|place, _| wanted(REJECTS, *place));
-        self.doubled.retain(|place| wanted(ROWS, *place) || wanted(REJECTS, *place));
     }
 
     /// Places that some table holds more than once, or that both hold.
@@ -127,6 +118,33 @@ impl Held {
         }
         Ok(())
     }
+}
+
+/// Shows `seen` the table and the place of every row that `filter` lets through.
+pub(super) async fn places(
+    session: &SessionContext,
+    filter: &str,
+    mut seen: impl FnMut(&str, Place),
+) -> Result<()> {
+    for table in [ROWS, REJECTS] {
+        let mut found = select(session, "kafka_partition, kafka_offset", table, filter).await?;
+        while let Some(batch) = found.try_next().await? {
+            for index in 0..batch.num_rows() {
+                seen(table, place(&batch, index)?);
+            }
+        }
+    }
+    Ok(())
+}
+
+async fn select(
+    session: &SessionContext,
+    columns: &str,
+    table: &str,
+    filter: &str,
+) -> Result<SendableRecordBatchStream> {
+    let rows = session.sql(&format!("SELECT {columns} FROM {table} WHERE {filter}")).await?;
+    Ok(rows.execute_stream().await?)
 }
 
 fn place(batch: &RecordBatch, index: usize) -> Result<Place> {

@@ -1,181 +1,143 @@
-//! The truth of a live platform: the topic itself, read again from its start.
+//! A live platform proved: its topic, read again, against its tables.
+//!
+//! Owns what is compared: the tables as they are at one moment, up to where they stand. It reads, and never
+//! writes; processors and emitter may go on meanwhile.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use anyhow::{Context, Result, bail, ensure};
+use anyhow::{Result, bail, ensure};
 use clap::Args;
-use lakehouse::commit::Lakehouse;
-use lakehouse::ids::{Offset, PartitionId};
-use lakehouse::position::Position;
-use stream_processor::config::{LakehouseArgs, properties};
-use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaErrorKind, Rebalance};
-use stream_processor::pipeline::smallest;
+use lakehouse::commit::{Lakehouse, LakehouseSettings};
+use stream_processor::config::{KafkaArgs, LakehouseArgs, duration};
+use stream_processor::job::Job;
+use stream_processor::kafka::ConsumerSettings;
 
-use super::{Bounds, Record, Truth, Verifier};
+use super::held::{Held, places};
+use super::snapshot::Snapshot;
+use super::topic::{Extent, Topic};
+use super::window::{Bounds, behind, condition};
+use super::{Truth, Verifier};
 use crate::job_text::JobText;
+use crate::patience::Patience;
 use crate::query::Tables;
 use crate::show;
 
-/// Records in one poll.
-const POLL_MAX: usize = 5_000;
-const POLL_WAIT: Duration = Duration::from_millis(100);
-/// How long the broker may say nothing while records are missing.
-const SILENCE_MAX: Duration = Duration::from_mins(1);
-const ASK_MAX: Duration = Duration::from_secs(30);
-const TELL_EVERY: Duration = Duration::from_secs(5);
-/// The table property that holds the position.
-const POSITION: &str = "streamforge.position";
+/// Records compared at a time. Their rows are in memory: at most so many, and two of a hundred in the usual job.
+const WINDOW_RECORDS: usize = 200_000;
+
+/// What `--help` says.
+pub const LONG_ABOUT: &str = "\
+Proves a live platform: reads the topic again, works out by plain code what must have become of every record, \
+and compares that with the tables, record by record.
+
+It first waits until the tables have reached the topic's end as it was when this began (`--wait`); records \
+that an emitter sends meanwhile don't count. Then it compares up to where the tables stand. With `--wait 0s` \
+it compares what is there. It only reads: processors and emitters may go on.
+
+Exit code: 0 when lost, duplicated and altered are 0 and the tables had caught up, 64 for a wrong setting or \
+job file, 1 for anything else.";
 
 /// Compares a live platform's tables with its topic.
 #[derive(Args, Clone, Debug)]
 pub struct VerifyArgs {
-    /// Kafka brokers, host:port[,host:port…]; the job file's when absent
-    #[arg(long, env = "KAFKA_BROKERS")]
-    pub brokers: Option<String>,
-    /// More librdkafka settings, key=value[,key=value…]
-    #[arg(
-        long,
-        env = "KAFKA_PROPERTIES",
-        value_name = "LIST",
-        default_value = "",
-        hide_default_value = true
-    )]
-    pub kafka_properties: String,
     /// The job file
     #[arg(long, env = "JOB_FILE")]
     pub job: Option<PathBuf>,
+    /// Where Kafka is.
+    #[command(flatten)]
+    pub kafka: KafkaArgs,
     /// Where the tables are.
     #[command(flatten)]
     pub lakehouse: LakehouseArgs,
+    /// How long servers may take to answer, and processors to catch up
+    #[arg(long, env = "VERIFY_WAIT", default_value = "60s", value_parser = duration, value_name = "TIME")]
+    pub wait: Duration,
+}
+
+/// The settings, checked.
+pub struct Plan {
+    job: Job,
+    threshold_cents: i128,
+    consumer: ConsumerSettings,
+    lakehouse: LakehouseSettings,
+    /// Its address, for people.
+    catalog: String,
+    wait: Duration,
+}
+
+impl VerifyArgs {
+    /// Checks what was typed, and the job file. Touches no server.
+    ///
+    /// # Errors
+    ///
+    /// What is wrong, and the setting to change.
+    pub fn check(&self) -> Result<Plan> {
+        let text = JobText::load(self.job.as_deref())?;
+        let job = text.parse()?;
+        Ok(Plan {
+            threshold_cents: text.threshold_cents()?,
+            consumer: self.kafka.settings(&job.source)?,
+            lakehouse: self.lakehouse.settings()?,
+            catalog: format!("the catalog at {}", self.lakehouse.catalog_uri()),
+            wait: self.wait,
+            job,
+        })
+    }
 }
 
 /// Reads the topic again up to the tables' position and compares record by record.
 ///
 /// # Errors
 ///
-/// Topic or tables can't be read, or they differ.
-pub async fn verify_live(args: VerifyArgs) -> Result<()> {
-    let text = JobText::load(args.job.as_deref())?;
-    let job = text.parse()?;
-    let tables = Tables::of(&job);
-    let lake = Lakehouse::open(&args.lakehouse.settings()?).await?;
-    let positions = positions(&lake, &tables).await?;
-    let brokers = args.brokers.as_deref().or(job.source.brokers.as_deref());
-    let settings = ConsumerSettings {
-        extra: properties(&args.kafka_properties)?,
-        ..ConsumerSettings::new(brokers.context("no brokers: set KAFKA_BROKERS")?)
+/// Topic or tables can't be read, they differ, or the tables did not catch up in time.
+pub async fn verify_live(plan: Plan) -> Result<()> {
+    let patience = Patience::new(plan.wait, "VERIFY_WAIT");
+    let name = &plan.job.source.topic;
+    let mut topic = Topic::new(&plan.consumer, name)?;
+    let kafka = format!("topic {name} at {}", plan.consumer.brokers);
+    let Extent { source, starts, ends } = topic.extent(&kafka, &patience).await?;
+    let open = async || Ok(Lakehouse::open(&plan.lakehouse).await?);
+    let lake = patience.wait(&plan.catalog, open).await?;
+    let tables = Tables::of(&plan.job);
+    let snapshot = Snapshot::reaching(&ends, &lake, &tables, &source, &patience).await?;
+    let behind = behind(&snapshot.complete(), &ends);
+
+    let positions = snapshot.positions().clone();
+    let bounds = Bounds { starts, ends: snapshot.complete(), positions };
+    for (partition, start) in bounds.starts.iter().filter(|(_, start)| start.get() > 0) {
+        show::line(&format!(
+            "partition {partition}: records below offset {start} are gone from the topic; their rows are not \
+             compared"
+        ));
+    }
+    let mut verifier = Verifier::new(Truth { threshold_cents: plan.threshold_cents, topic: name });
+    let session = snapshot.session(&tables).await?;
+    for window in bounds.windows(WINDOW_RECORDS) {
+        verifier.open(Held::load(&session, &condition(&window)).await?);
+        tokio::task::block_in_place(|| topic.read(&window, &mut verifier))?;
+    }
+    let outside = format!("({}) IS NOT TRUE", condition(&bounds.whole()));
+    let unexcused = |table: &str, place| {
+        if !bounds.excuse(table, place) {
+            verifier.foreign(place);
+        }
     };
-    let topic = job.source.topic.clone();
-    let mut reader = tokio::task::block_in_place(|| Reader::open(&settings, &topic, positions))?;
-    let truth = Truth { threshold_cents: text.threshold_cents()?, topic: &topic };
-    let mut verifier = Verifier::load(&lake, &tables, &truth, Some(&reader.bounds)).await?;
-    tokio::task::block_in_place(|| reader.read_into(&mut verifier))?;
+    places(&session, &outside, unexcused).await?;
+
     let verdict = verifier.finish();
     show::line(&verdict.to_string());
     ensure!(verdict.is_clean(), "the tables do not hold what the topic says");
-    Ok(())
-}
-
-/// Where each table stands.
-async fn positions(
-    lake: &Lakehouse,
-    tables: &Tables,
-) -> Result<BTreeMap<String, BTreeMap<PartitionId, Offset>>> {
-    let mut positions = BTreeMap::new();
-    for (namespace, name) in tables.names() {
-        let table = lake.table(namespace, name).await?;
-        let table = table.with_context(|| format!("there is no table {namespace}.{name}"))?;
-        let text = table.properties().get(POSITION).cloned();
-        let text = text.with_context(|| {
-            format!("{namespace}.{name} has no position: nothing was committed yet")
-        })?;
-        positions.insert(name.to_owned(), Position::from_json(&text)?.offsets().clone());
-    }
-    Ok(positions)
-}
-
-/// A reader that only assigns is given nothing by a group.
-struct NoGroup;
-
-impl Rebalance for NoGroup {
-    fn assigned(&mut self, _: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
-        BTreeMap::new()
-    }
-    fn revoked(&mut self, _: &[PartitionId], _: bool) {}
-}
-
-struct Reader {
-    consumer: Consumer,
-    bounds: Bounds,
-}
-
-impl Reader {
-    fn open(
-        settings: &ConsumerSettings,
-        topic: &str,
-        positions: BTreeMap<String, BTreeMap<PartitionId, Offset>>,
-    ) -> Result<Self> {
-        // Up to where every table is complete.
-        let ends = smallest(&positions.values().cloned().collect::<Vec<_>>());
-        let mut consumer = Consumer::new(settings, topic, Box::new(NoGroup))?;
-        let mut starts = BTreeMap::new();
-        for (partition, end) in &ends {
-            let low = consumer.watermarks(*partition, ASK_MAX)?.low;
-            if low.get() > 0 {
-                show::line(&format!(
-                    "partition {partition}: records below offset {low} are gone from the topic; their rows are not checked"
-                ));
-            }
-            starts.insert(*partition, low.min(*end));
+    match behind {
+        0 => Ok(()),
+        _ if plan.wait.is_zero() => {
+            show::line(&format!("not compared: {} to be committed", show::count(behind, "record")));
+            Ok(())
         }
-        let unread =
-            |(p, end): (&PartitionId, &Offset)| starts.get(p).is_some_and(|start| start < end);
-        let wanted = starts.iter().filter(|(p, _)| ends.get(p).is_some_and(|end| unread((p, end))));
-        consumer.assign(&wanted.map(|(p, o)| (*p, *o)).collect())?;
-        Ok(Self { consumer, bounds: Bounds { starts, ends, positions } })
-    }
-
-    fn read_into(&mut self, verifier: &mut Verifier<'_>) -> Result<()> {
-        #[allow(clippy::disallowed_methods, reason = "a reader that hears nothing must give up")]
-        let now = Instant::now;
-        let (mut heard, mut told) = (now(), now());
-        let mut left: BTreeMap<PartitionId, Offset> = self.bounds.ends.clone();
-        left.retain(|p, end| self.bounds.starts.get(p).is_some_and(|start| start < end));
-        while !left.is_empty() {
-            let batch = match self.consumer.poll(POLL_MAX, POLL_WAIT) {
-                Ok(batch) => batch,
-                Err(err)
-                    if err.kind() == KafkaErrorKind::Retry && heard.elapsed() < SILENCE_MAX =>
-                {
-                    continue;
-                }
-                Err(err) => return Err(err.into()),
-            };
-            for record in batch.records() {
-                heard = now();
-                if self.bounds.ends.get(&record.partition).is_some_and(|end| record.offset < *end) {
-                    verifier.compare(&Record {
-                        partition: record.partition.get(),
-                        offset: record.offset.get(),
-                        payload: record.payload.map(<[u8]>::to_vec),
-                    });
-                }
-            }
-            let position = self.consumer.position();
-            left.retain(|p, end| position.get(p).is_none_or(|at| at < end));
-            if told.elapsed() >= TELL_EVERY {
-                told = now();
-                show::progress(&format!("{} compared", show::count(verifier.read(), "record")));
-            }
-            if heard.elapsed() >= SILENCE_MAX {
-                bail!(
-                    "the broker sent nothing for {}s; still missing: {left:?}",
-                    SILENCE_MAX.as_secs()
-                );
-            }
-        }
-        Ok(())
+        _ => bail!(
+            "the tables did not catch up within {}s: {} of the topic not committed; is a processor running?",
+            plan.wait.as_secs(),
+            show::count(behind, "record")
+        ),
     }
 }

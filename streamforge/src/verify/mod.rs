@@ -6,18 +6,19 @@
 pub mod expect;
 mod held;
 mod live;
+mod snapshot;
+mod topic;
+mod window;
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use anyhow::Result;
 use lakehouse::commit::Lakehouse;
-use lakehouse::ids::{Offset, PartitionId};
 
 use expect::{Expected, expected};
 use held::{Held, Place};
 
-pub use live::{VerifyArgs, verify_live};
+pub use live::{LONG_ABOUT, Plan, VerifyArgs, verify_live};
 
 use crate::query::Tables;
 
@@ -98,80 +99,62 @@ impl fmt::Display for Verdict {
     }
 }
 
-/// The part of the topic that is compared, `[start, end)` of each partition.
-#[derive(Clone, Debug)]
-pub struct Bounds {
-    /// First offset that can be read again.
-    pub starts: BTreeMap<PartitionId, Offset>,
-    /// Up to where every table is complete.
-    pub ends: BTreeMap<PartitionId, Offset>,
-    /// Where each table stands, by name; it must hold nothing from there on.
-    pub positions: BTreeMap<String, BTreeMap<PartitionId, Offset>>,
-}
-
-impl Bounds {
-    /// Whether a row of `table` is to be compared: all but those that are gone from the topic, and those
-    /// that this table has and another is still to reach.
-    fn holds(&self, table: &str, place: Place) -> bool {
-        let (partition, offset) = (PartitionId::new(place.partition), Offset::new(place.offset));
-        let above = |ends: &BTreeMap<_, _>| ends.get(&partition).is_none_or(|end| *end <= offset);
-        let gone = self.starts.get(&partition).is_some_and(|start| offset < *start);
-        let ahead = above(&self.ends) && !self.positions.get(table).is_none_or(above);
-        !gone && !ahead
-    }
-}
-
-/// Compares the tables with records that are handed in one by one.
-pub struct Verifier<'a> {
+/// Compares the tables with records that are handed in one by one, a window of the topic at a time.
+struct Verifier<'a> {
     truth: Truth<'a>,
     held: Held,
     verdict: Verdict,
 }
 
 impl<'a> Verifier<'a> {
-    /// Reads the tables of the job; rows outside `bounds` are left out.
-    ///
-    /// # Errors
-    ///
-    /// The tables can't be read.
-    pub async fn load(
-        lake: &Lakehouse,
-        tables: &Tables,
-        truth: &Truth<'a>,
-        bounds: Option<&Bounds>,
-    ) -> Result<Self> {
-        let mut held = Held::load(lake, tables).await?;
-        held.keep(|table, place| bounds.is_none_or(|bounds| bounds.holds(table, place)));
-        let mut verdict = Verdict::default();
-        for place in held.doubled() {
-            verdict.duplicated += 1;
-            verdict.note(|| format!("{place:?} is in a table twice"));
-        }
-        Ok(Self { truth: *truth, held, verdict })
+    /// A verifier that holds nothing yet.
+    fn new(truth: Truth<'a>) -> Self {
+        Self { truth, held: Held::default(), verdict: Verdict::default() }
     }
 
-    /// Compares one record of the topic.
-    pub fn compare(&mut self, record: &Record) {
+    /// Takes what the tables hold of the next window; every record of it must be compared before the next.
+    fn open(&mut self, held: Held) {
+        self.close();
+        self.held = held;
+        for place in self.held.doubled() {
+            self.verdict.duplicated += 1;
+            self.verdict.note(|| format!("{place:?} is in a table twice"));
+        }
+    }
+
+    /// Compares one record of the window.
+    fn compare(&mut self, record: &Record) {
         self.verdict.read += 1;
         compare(&mut self.verdict, &mut self.held, &self.truth, record);
     }
 
+    /// A row that came from no record.
+    fn foreign(&mut self, place: Place) {
+        self.verdict.altered += 1;
+        self.verdict.note(|| format!("{place:?} is in a table and must not be"));
+    }
+
     /// Records compared so far.
-    pub fn read(&self) -> u64 {
+    fn read(&self) -> u64 {
         self.verdict.read
     }
 
-    /// What is left in the tables now came from no record.
-    pub fn finish(mut self) -> Verdict {
-        for place in self.held.left() {
-            self.verdict.altered += 1;
-            self.verdict.note(|| format!("{place:?} is in a table and must not be"));
+    /// What is left of the window came from no record.
+    fn close(&mut self) {
+        for place in std::mem::take(&mut self.held).left() {
+            self.foreign(place);
         }
+    }
+
+    /// The findings.
+    fn finish(mut self) -> Verdict {
+        self.close();
         self.verdict
     }
 }
 
-/// Compares `tables` with `records`, which must be all that the tables' positions cover.
+/// Compares `tables` with `records`, which must be all that the tables' positions cover. The rows of both tables
+/// are held in memory.
 ///
 /// # Errors
 ///
@@ -182,7 +165,8 @@ pub async fn verify(
     truth: &Truth<'_>,
     records: impl Iterator<Item = Record>,
 ) -> Result<Verdict> {
-    let mut verifier = Verifier::load(lake, tables, truth, None).await?;
+    let mut verifier = Verifier::new(*truth);
+    verifier.open(Held::load(&tables.session(lake, None).await?, "true").await?);
     records.for_each(|record| verifier.compare(&record));
     Ok(verifier.finish())
 }
