@@ -155,7 +155,7 @@ impl Rig {
             generator,
             compression: Compression::None,
             flush_timeout: Duration::from_secs(30),
-            properties: Vec::new(),
+            properties: data_emitter::Properties::default(),
         }
     }
 
