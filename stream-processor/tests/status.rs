@@ -148,7 +148,7 @@ fn a_member_of_the_group_without_partitions_is_ready_and_takes_over() {
     let settings = ["--brokers", &brokers, "--group", "shop", "--catalog-uri", &catalog];
     let mut first = Processor::start(folder.path(), &settings);
     first.wait_until(200, "every record is committed");
-    let mut second = Processor::start(folder.path(), &settings);
+    let second = Processor::start(folder.path(), &settings);
     let begun = Instant::now();
     let (mut active, mut idle) = loop {
         assert!(begun.elapsed() < WAIT_MAX, "none stands by: {}{}", first.said(), second.said());
