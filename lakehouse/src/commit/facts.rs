@@ -129,8 +129,8 @@ impl Stored {
                 Kind::Refused,
                 "the table was filled from another Kafka cluster",
             )
-            .with("table", &held.cluster)
-            .with("consumer", &source.cluster)
+            .with("filled from", &held.cluster)
+            .with("found", &source.cluster)
             .advising("check KAFKA_BROKERS, or let the job write to a table of another name"));
         }
         if held.topic != source.topic {
@@ -138,8 +138,8 @@ impl Stored {
                 Kind::Refused,
                 "the table was filled from another topic, or the topic was deleted and made again",
             )
-            .with("table", &held.topic)
-            .with("consumer", &source.topic)
+            .with("filled from", &held.topic)
+            .with("found", &source.topic)
             .advising("let the job write to tables of other names; these stay as they are"));
         }
         Ok(())
