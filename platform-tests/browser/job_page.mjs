@@ -99,7 +99,7 @@ async function check(page, reasons) {
     const live = allowIdle || document.querySelectorAll(".wire.on").length > 0;
     return live && ["committing", "caught_up"].includes(document.body.dataset.state)
       && values("streamforge_rows_committed_total").some((rows) => rows > 0)
-      && document.querySelectorAll("#commits tbody tr").length > 0
+      && document.querySelectorAll("#commits tbody td.num").length > 0
       && document.querySelectorAll("#rows tbody tr").length > 0
       && document.querySelectorAll("#sql span").length > 0;
   }, allowIdle, { timeout: WAIT_MS });

@@ -24,7 +24,8 @@ pub(crate) struct Patience {
     server: String,
     start: Start,
     life: watch::Sender<Life>,
-    since: Option<Instant>,
+    since: Instant,
+    waits: bool,
     told: Option<Instant>,
 }
 
@@ -32,21 +33,21 @@ impl Patience {
     /// A wait for `server`, which is named with its address.
     pub(crate) fn new(server: String, reporters: &Reporters) -> Self {
         let (start, life) = (reporters.start, reporters.life.clone());
-        Self { server, start, life, since: None, told: None }
+        Self { server, start, life, since: Instant::now(), waits: false, told: None }
     }
 
     /// It did not answer, because of `cause`. Returns how long to wait before the next try.
     pub(crate) fn again(&mut self, cause: &str) -> Duration {
-        let since = *self.since.get_or_insert_with(Instant::now);
+        self.waits = true;
         let wait = Wait {
-            since: since.saturating_duration_since(self.start.instant),
+            since: self.since.saturating_duration_since(self.start.instant),
             cause: cause.to_owned(),
         };
         self.life.send_modify(|life| drop(life.waits.insert(self.server.clone(), wait)));
-        let due = self.told.map_or(since + TELL_AFTER, |told| told + TELL_EVERY);
+        let due = self.told.map_or(self.since + TELL_AFTER, |told| told + TELL_EVERY);
         if Instant::now() >= due {
             self.told = Some(Instant::now());
-            let seconds = since.elapsed().as_secs();
+            let seconds = self.since.elapsed().as_secs();
             warn!(seconds, cause, "waiting for {}", self.server);
         }
         RETRY
@@ -56,10 +57,15 @@ impl Patience {
 impl Drop for Patience {
     /// The wait is over, one way or the other.
     fn drop(&mut self) {
-        let Some(since) = self.since else { return };
+        if !self.waits {
+            return;
+        }
         self.life.send_modify(|life| drop(life.waits.remove(&self.server)));
         if self.told.is_some() {
-            info!(seconds = since.elapsed().as_secs(), "no longer waiting for {}", self.server);
+            info!(
+                seconds = self.since.elapsed().as_secs(),
+                "no longer waiting for {}", self.server
+            );
         }
     }
 }

@@ -9,6 +9,7 @@ const HIDDEN_POLL_MS = 5000;
 const ANSWER_MAX_MS = 4000;
 const LAG_SCALE_MIN = 100;
 const HIDDEN = "<hidden>";
+const NONE = "None since the start of this process.";
 
 const $ = (id) => document.getElementById(id);
 
@@ -337,17 +338,20 @@ function showLag(now) {
   }
 }
 
+function commitRow(commit) {
+  const cell = (text, unit) => make("td", unit ? { class: "num", "data-unit": unit } : { class: "num" }, text);
+  const snapshot = commit.snapshot === null ? "landed before" : commit.snapshot;
+  const races = commit.conflicts ? ` after ${plural(commit.conflicts, "lost race")}` : "";
+  return make("tr", commit.rows ? {} : { class: "quiet" },
+    make("td", {}, clock(commit.unix_ms)), make("td", { title: commit.table }, last(commit.table)),
+    cell(count(commit.rows), "rows"), cell(count(commit.records)),
+    cell(commit.rows ? bytes(commit.bytes) : "–"), cell(took(commit.ms) + races),
+    make("td", { class: "num mono" }, snapshot));
+}
+
 function showCommits(commits) {
-  rebuild($("commits").tBodies[0], commits, () => commits.map((commit) => {
-    const cell = (text, unit) => make("td", unit ? { class: "num", "data-unit": unit } : { class: "num" }, text);
-    const snapshot = commit.snapshot === null ? "landed before" : commit.snapshot;
-    const races = commit.conflicts ? ` after ${plural(commit.conflicts, "lost race")}` : "";
-    return make("tr", commit.rows ? {} : { class: "quiet" },
-      make("td", {}, clock(commit.unix_ms)), make("td", { title: commit.table }, last(commit.table)),
-      cell(count(commit.rows), "rows"), cell(count(commit.records)),
-      cell(commit.rows ? bytes(commit.bytes) : "–"), cell(took(commit.ms) + races),
-      make("td", { class: "num mono" }, snapshot));
-  }));
+  const none = () => make("tr", {}, make("td", { class: "soft", colspan: "7" }, NONE));
+  rebuild($("commits").tBodies[0], commits, () => (commits.length ? commits.map(commitRow) : [none()]));
 }
 
 function sample(one) {
@@ -374,13 +378,13 @@ function showRejects(rejects) {
   }
   rebuild($("rejects"), list.map(({ reason }) => reason), () => (list.length
     ? list.map(({ reason }) => reasons.get(reason).details)
-    : [make("p", { class: "empty" }, "None since the start of this process.")]));
+    : [make("p", { class: "empty" }, NONE)]));
 }
 
 function showRows(rows) {
   rebuild($("rows"), rows, () => {
     const tables = Object.entries(rows);
-    if (!tables.length) return [make("p", { class: "empty" }, "None since the start of this process.")];
+    if (!tables.length) return [make("p", { class: "empty" }, NONE)];
     return tables.map(([name, { columns, rows: list }]) => make("div", { class: "rows" },
       make("h3", {}, `${name}: newest first, sampled once a second before the commit`),
       make("div", { class: "scroll", tabindex: "0" }, make("table", {},
