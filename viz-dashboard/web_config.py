@@ -4,12 +4,14 @@ Named by SUPERSET_CONFIG_PATH. Secrets and addresses come from the environment; 
 """
 
 import os
-from datetime import timedelta
 
 from sqlalchemy.engine import URL
 
 # Superset reads this file at the end of its own: its defaults are there by then.
 from superset.config import THEME_DARK, THEME_DEFAULT
+
+import login_events
+import world_map
 
 SECRET_KEY = os.environ["SUPERSET_SECRET_KEY"]
 # Only while a changed key is taken over: see init_superuser.sh.
@@ -23,8 +25,9 @@ SQLALCHEMY_DATABASE_URI = os.environ.get("SUPERSET_DB_URI") or URL.create(
     port=int(os.environ.get("SUPERSET_DB_PORT", "5432")),
     database=os.environ.get("SUPERSET_DB_NAME", "superset"),
 ).render_as_string(hide_password=False)
-# The database may be restarted under us: a dead connection is replaced before it is used.
-SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_size": 5, "max_overflow": 5}
+# The database may be restarted under us: a dead connection is replaced before it is used. A connection for each
+# of the server's threads: one is held for as long as Trino works on a query.
+SQLALCHEMY_ENGINE_OPTIONS = {"pool_pre_ping": True, "pool_size": 8, "max_overflow": 8}
 
 # The page at `/`, where a login ends: the dashboard. `/superset/welcome/` stays what it was.
 FAB_INDEX_VIEW = "start_page.DashboardFirst"
@@ -34,9 +37,8 @@ START_DASHBOARD = "streamforge"
 DEFAULT_RELATIVE_START_TIME = "now"
 DEFAULT_RELATIVE_END_TIME = "now"
 
-# Viewers share a query's answer for a little less than the ten seconds of an automatic refresh: with one
-# viewer every refresh asks anew, and an answer that came too late for one refresh still serves the next. The
-# cache is in the process; there is one, with threads.
+# Viewers share a query's answer for less than the ten seconds between two refreshes, so that every refresh of
+# one viewer asks anew. The cache is in the process; there is one, with threads.
 DATA_CACHE_CONFIG = {
     "CACHE_TYPE": "SimpleCache",
     "CACHE_DEFAULT_TIMEOUT": 9,
@@ -46,8 +48,7 @@ CACHE_CONFIG = {**DATA_CACHE_CONFIG, "CACHE_DEFAULT_TIMEOUT": 60}
 # An automatic refresh takes an answer from that cache too, where a click on "refresh" does not.
 DASHBOARD_AUTO_REFRESH_MODE = "fetch"
 
-# No longer than Trino works on a query of ours (bundle/databases): nobody waits for an answer that can't come.
-SUPERSET_WEBSERVER_TIMEOUT = int(timedelta(seconds=30).total_seconds())
+BLUEPRINTS = [login_events.events, world_map.tiles]
 
 # Legends without the buttons "all" and "inverse": on a chart of five series they are in the way.
 _LEGEND = {"echartsOptionsOverrides": {"legend": {"selector": False}}}
@@ -76,10 +77,3 @@ TALISMAN_CONFIG = {
     "session_cookie_secure": False,
 }
 THEME_FONT_URL_ALLOWED_DOMAINS: list[str] = []
-
-
-def FLASK_APP_MUTATOR(app):
-    """Adds the map's tiles to the application."""
-    import world_map
-
-    app.register_blueprint(world_map.tiles)

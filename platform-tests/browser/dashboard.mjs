@@ -3,7 +3,7 @@
 //   node dashboard.mjs BASE_URL USER PASSWORD OUT.png
 //
 // Prints a line per chart and writes the picture. Exit code 1 names the charts that are empty or failed. It
-// must not reload the page or call for data itself: what a visitor would not see is not a success.
+// must not call for data itself: what a visitor would not see is not a success.
 
 import { writeFile } from 'node:fs/promises';
 import { chromium } from 'playwright-core';
@@ -12,6 +12,8 @@ const EX_USAGE = 64;
 const CHROMIUM = process.env.CHROMIUM ?? '/usr/bin/chromium';
 const DEADLINE_MS = 1000 * Number(process.env.DASHBOARD_SECONDS ?? 240);
 const POLL_MS = 500;
+/** As long as a page is given to show its frame. */
+const PAGE_MS = 60_000;
 const WIDTH = 1400;
 /** Less than this share of a chart's area drawn on is an empty chart; a map without land is one too. */
 const DRAWN_SHARE_MIN = { deck_scatter: 0.1, default: 0.004 };
@@ -64,21 +66,30 @@ function watch(page) {
 }
 
 async function logIn(page) {
-  // A container that starts beside us changes the machine's network, and the browser drops what it was loading.
-  for (;;) {
-    try {
-      await page.goto(`${base}/login/`, { timeout: left() });
-      break;
-    } catch (err) {
-      if (Date.now() > deadline) throw new Error(`${base}/login/ can't be opened: ${err.message}`);
-      await pause();
-    }
-  }
-  await page.fill('input[name="username"], #username', user, { timeout: left() });
-  await page.fill('input[name="password"], #password', password, { timeout: left() });
+  await patiently(page, () => page.goto(`${base}/login/`), '#username', `${base}/login/ shows no form`);
+  await page.fill('#username', user, { timeout: left() });
+  await page.fill('#password', password, { timeout: left() });
   await page.keyboard.press('Enter');
   await page.waitForURL((url) => !url.pathname.startsWith('/login'), { timeout: Math.min(left(), 60_000) })
     .catch(() => { throw new Error(`the login of ${user} is refused`); });
+}
+
+/**
+ * Waits for what a page should show, and loads it again when it does not come. A container that starts beside us
+ * changes the machine's network; the browser then drops what it was loading, and the page stays bare.
+ */
+async function patiently(page, load, selector, complaint) {
+  for (let attempt = 1; ; attempt += 1) {
+    try {
+      await load();
+      await page.waitForSelector(selector, { timeout: Math.min(left(), PAGE_MS), state: 'attached' });
+      return;
+    } catch (err) {
+      if (Date.now() > deadline) throw new Error(`${complaint}: ${err.message}`);
+      if (attempt === 1) console.log(`trying again: ${complaint}: ${err.message.split('\n')[0]}`);
+      await pause();
+    }
+  }
 }
 
 /** The page after the login is the dashboard, without a click. */
@@ -120,9 +131,10 @@ async function chartsOf(page, slug) {
 
 /** Makes the window as high as the dashboard: a chart outside of it is not drawn. */
 async function showAll(page, count) {
-  await page.waitForFunction(
-    (wanted) => document.querySelectorAll('[data-test-chart-id]').length >= wanted, count, { timeout: left() },
-  ).catch(() => { throw new Error(`the dashboard shows fewer than its ${count} charts`); });
+  // The first attempt takes the page that the login led to.
+  let load = async () => { load = () => page.reload(); };
+  await patiently(page, () => load(), `:nth-match([data-test-chart-id], ${count})`,
+    `the dashboard shows fewer than its ${count} charts`);
   const bottom = await page.evaluate(() => Math.max(...[...document.querySelectorAll('[data-test-chart-id]')]
     .map((chart) => chart.getBoundingClientRect().bottom + window.scrollY)));
   await page.setViewportSize({ width: WIDTH, height: Math.ceil(bottom) + 24 });
