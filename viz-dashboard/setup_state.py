@@ -193,9 +193,12 @@ def main(verb: str, *subject: str) -> int:
                 return EX_USAGE
     except Refused as refused:
         cause, next_step = refused.args
-        print(f"dashboard-setup: error: {cause}; next: {next_step}", file=sys.stderr)
-        return 1
-    return 0
+    except (OSError, psycopg2.Error) as err:
+        cause, next_step = one_line(err), "put right what it names, and run this again"
+    else:
+        return 0
+    print(f"dashboard-setup: error: {cause}; next: {next_step}", file=sys.stderr)
+    return 1
 
 
 if __name__ == "__main__":
