@@ -13,8 +13,8 @@ use std::time::{Duration, Instant, SystemTime};
 use anyhow::{Context, Result, bail, ensure};
 use clap::Args;
 use data_emitter::{
-    Compression, EmitterSettings, Fraction, Generator, GeneratorSettings, Properties, Rate, Summary,
-    emit,
+    Compression, EmitterSettings, Fraction, Generator, GeneratorSettings, Properties, Rate,
+    Summary, emit,
 };
 use lakehouse::avro::Codec;
 use lakehouse::commit::{Lakehouse, LakehouseSettings};
@@ -120,9 +120,7 @@ pub async fn demo(args: DemoArgs, started: Instant, stop: CancellationToken) -> 
         tokio::spawn(stream_processor::run(job.clone(), config, reporters, processing.clone()));
     if args.continuous {
         let (address, seen) = (args.status_address.clone(), seen.clone());
-        show::line(&format!(
-            "job page: http://{address}, metrics: http://{address}/metrics"
-        ));
+        show::line(&format!("job page: http://{address}, metrics: http://{address}/metrics"));
         tokio::spawn(status::serve(address, seen, about, stop.clone()));
     }
 
