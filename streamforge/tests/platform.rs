@@ -128,32 +128,28 @@ fn a_topic_with_other_partitions_is_an_error_that_names_both_numbers() {
 fn a_job_that_does_not_fit_the_table_is_an_error_that_names_the_column() {
     let platform = Platform::new(6);
     check(&platform.run("provision", JOB, &[]), 0, &["ready"]);
-    let job = changed(
-        platform.folder.path(),
-        "activity_type AS marketing_action",
-        "activity_type AS deed",
-    );
+    let job = changed(platform.folder.path(), "AS marketing_action", "AS deed");
     let refused = platform.run("provision", &job, &[]);
     check(&refused, 1, &["`marketing_action`", "processed_conversions", "mend the job file"]);
     check(&platform.run("provision", JOB, &[]), 0, &["ready"]);
 }
 
 #[tokio::test]
-async fn a_table_of_another_topic_is_an_error_that_names_both() {
+async fn a_table_of_another_cluster_is_an_error_that_names_both() {
     let platform = Platform::new(6);
     let job = Job::parse(&std::fs::read_to_string(JOB).unwrap()).unwrap();
     let lake = Lakehouse::open(&platform.config(&job).lakehouse).await.unwrap();
-    let source = Source { cluster: ClusterId::new("mockCluster"), topic: TopicId::new("gone") };
+    let source = Source { cluster: ClusterId::new("elsewhere"), topic: TopicId::new("gone") };
     let starts = BTreeMap::from([(PartitionId::new(0), Offset::new(7))]);
     lake.ensure(&job.rejects_spec()).await.unwrap().pin(&source, &starts).await.unwrap();
     let refused = platform.run("provision", JOB, &[]);
-    check(&refused, 1, &["rejected_events", "gone", "tables of other names"]);
+    check(&refused, 1, &["rejected_events", "elsewhere", "check KAFKA_BROKERS"]);
 }
 
 #[test]
 fn servers_that_are_away_are_waited_for_with_their_reason_and_not_for_ever() {
     let platform = Platform::new(6);
-    let nowhere = ["--brokers", "127.0.0.1:1", "--wait", "1s"];
+    let nowhere = ["--brokers", "127.0.0.1:1", "--wait", "5s"];
     let mut process = Command::new(env!("CARGO_BIN_EXE_streamforge"));
     process.env_clear().args(["provision", "--job", JOB]).args(nowhere);
     for (flag, value) in platform.settings().into_iter().filter(|(flag, _)| *flag != "--brokers") {

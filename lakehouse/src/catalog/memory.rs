@@ -87,7 +87,7 @@ impl Catalog for MemoryCatalog {
     async fn create(&self, ident: &TableIdent, creation: &Creation) -> Result<Base> {
         let creation = TableCreation::builder()
             .name(ident.name().to_owned())
-            .location(format!("memory:///{}/{}", ident.namespace().join("."), ident.name()))
+            .location(format!("file:///memory/{}/{}", ident.namespace().join("."), ident.name()))
             .schema(creation.schema.clone())
             .partition_spec(creation.partition.clone())
             .properties(creation.properties.clone())
