@@ -41,8 +41,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
  && ${BUILD}
 
-# What the programs need to run, and nothing else: their shared libraries, the roots of trust, a user.
+# What the programs need to run, and nothing else: their shared libraries, the roots of trust, a user, and /tmp, from
+# which a tmpfs that is mounted there takes its mode.
 RUN mkdir -p /runtime/etc/ssl/certs /runtime/opt/streamforge \
+ && mkdir --mode=1777 /runtime/tmp \
  && ldd target/release/data-emitter target/release/stream-processor target/release/streamforge \
     | sed -n 's|.*=> \(/[^ ]*\).*|\1|p; s|^[[:space:]]*\(/lib64/[^ ]*\).*|\1|p' | sort -u \
     | xargs cp --parents --dereference --target-directory=/runtime \

@@ -5,6 +5,7 @@ from .compose import ROOT, Failed, until
 from .faults import verify
 
 RUN_SECONDS_MAX = 60
+TOPIC = "user-activity-stream"
 
 
 def all_of_them(context):
@@ -12,8 +13,7 @@ def all_of_them(context):
     before = trino.number("SELECT count(*) FROM processed_conversions")
     platform.compose("stop", "stream-processor")
     refused(platform, "wrong S3 credentials", ["-e", "S3_SECRET_KEY=wrong"], "S3_SECRET_KEY")
-    refused(platform, "missing bucket", ["-e", "ICEBERG_WAREHOUSE=s3://nowhere/warehouse"], "nowhere", "provision",
-            service="platform-setup", command=["provision", "--check"])
+    refused(platform, "missing bucket", ["-e", "ICEBERG_WAREHOUSE=s3://nowhere/warehouse"], "bucket is missing", "provision")
     job_that_does_not_fit(context)
     foreign_table(context)
     platform.compose("start", "stream-processor")
@@ -24,11 +24,12 @@ def all_of_them(context):
     if after < before:
         raise Failed(f"{before} rows before, {after} after")
     verify(context)
+    recreated_topic(platform)
 
 
-def refused(platform, name, options, *words, service="stream-processor", command=()):
-    """The program ends by itself, not with 0, and its last words hold `words`."""
-    outcome = platform.compose("run", "--rm", "--no-deps", "-T", *options, service, *command,
+def refused(platform, name, options, *words, service="stream-processor"):
+    """The service's program ends by itself, not with 0, and its last line holds `words`."""
+    outcome = platform.compose("run", "--rm", "--no-deps", "-T", *options, service,
                                check=False, seconds=RUN_SECONDS_MAX)
     said = (outcome.stdout + outcome.stderr).strip()
     last = said.splitlines()[-1] if said else ""
@@ -83,7 +84,9 @@ def catalog_down(platform):
 def trino_down(platform):
     """The dashboard can't be imported without Trino: the one-shot says so and ends with an error."""
     platform.compose("stop", "query-engine")
-    outcome = platform.compose("run", "--rm", "--no-deps", "-T", "-e", "TRINO_WAIT_SECONDS=5", "dashboard-setup",
+    # Another address of the same server: the dashboard has to be imported again.
+    outcome = platform.compose("run", "--rm", "--no-deps", "-T", "-e", "SETUP_WAIT_SECONDS=5",
+                               "-e", "TRINO_URI=trino://someone_else@query-engine:8080/iceberg_data_lake", "dashboard-setup",
                                check=False, seconds=180)
     said = outcome.stdout + outcome.stderr
     platform.compose("start", "query-engine")
@@ -91,3 +94,18 @@ def trino_down(platform):
     if outcome.returncode == 0 or "query-engine" not in said:
         raise Failed(f"dashboard-setup without Trino ended with {outcome.returncode}:\n{said[-2000:]}")
     print(f"Trino down at import: {outcome.returncode}, {said.strip().splitlines()[-1]}", flush=True)
+
+
+def recreated_topic(platform):
+    """A topic of the same name that is not the one which the tables were filled from. Last: nothing reads on after it."""
+    platform.compose("stop", "data-emitter", "stream-processor")
+    before = trino.number("SELECT count(*) FROM processed_conversions")
+    topics = ["exec", "-T", "streaming-server", "/opt/kafka/bin/kafka-topics.sh", "--bootstrap-server", "localhost:19092"]
+    platform.compose(*topics, "--delete", "--topic", TOPIC)
+    until("the topic is gone", 30, lambda: TOPIC not in platform.compose(*topics, "--list").stdout.split(), "streaming-server")
+    platform.compose(*topics, "--create", "--topic", TOPIC, "--partitions", "6")
+    refused(platform, "topic with another id, at provision", [], "topic", service="platform-setup")
+    refused(platform, "topic with another id, at the processor", [], "topic")
+    held = trino.number("SELECT count(*) FROM processed_conversions")
+    if held != before:
+        raise Failed(f"{before} rows before the topic was made anew, {held} after")

@@ -110,6 +110,7 @@ def verify(context):
         context.figures["verified"] = found.group(0)
     finally:
         platform.compose("start", "data-emitter")
+        platform.await_healthy("data-emitter")
 
 
 def end_offsets(platform):

@@ -89,13 +89,17 @@ def session(context):
     types = {row[0]: row[1] for row in trino.ask("DESCRIBE processed_conversions").rows}
     if types != COLUMNS:
         raise Failed(f"the columns are {types}")
-    typed = context.platform.compose(*client, stdin=SESSION).stdout
+    typed = context.platform.compose(*client, "--output-format", "ALIGNED", stdin=SESSION).stdout
     if "unique_event_id" not in typed or "(5 rows)" not in typed:
         raise Failed(f"the statements typed into the client show:\n{typed}")
     (context.artefacts / "trino-session.txt").write_text(typed)
     low = trino.number("SELECT count(*) FROM processed_conversions WHERE revenue_usd <= 50 OR marketing_action <> 'purchase'")
     if low:
         raise Failed(f"{low} rows should have been filtered")
+    readme = (ROOT / "README.md").read_text()
+    for statement in SESSION.splitlines():
+        if statement not in readme:
+            raise Failed(f"the README does not show `{statement}`")
     print("5 rows with the right columns and types")
 
 
