@@ -10,8 +10,7 @@ RUN apt-get update \
  && apt-get install --yes --no-install-recommends g++ make pkg-config libssl-dev \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
-ENV CARGO_TERM_COLOR=never \
-    CARGO_PROFILE_RELEASE_STRIP=symbols
+ENV CARGO_TERM_COLOR=never
 ARG BUILD="cargo build --workspace --bins --release --locked --features data-emitter/tls,stream-processor/tls,streamforge/tls"
 
 COPY Cargo.toml Cargo.lock ./
@@ -39,7 +38,8 @@ COPY streamforge streamforge
 # The copied files are older than the empty ones that were built: cargo goes by time.
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
     find . -path ./target -prune -o -name '*.rs' -exec touch {} + \
- && ${BUILD}
+ && ${BUILD} \
+ && strip target/release/data-emitter target/release/stream-processor target/release/streamforge
 
 # What the programs need to run, and nothing else: their shared libraries, the roots of trust, a user, and /tmp, from
 # which a tmpfs that is mounted there takes its mode.
