@@ -17,7 +17,6 @@ use serde_json::value::RawValue;
 use serde_json::{Value, json};
 
 use super::{Answer, Base, Catalog, Change, Creation, Refs, table};
-use crate::commit::shell;
 use crate::storage::Secret;
 use crate::{Error, Kind, Result};
 
