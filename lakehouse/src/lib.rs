@@ -22,6 +22,8 @@ pub mod commit;
 
 pub mod scan;
 
+pub mod faults;
+
 mod error;
 
 pub use error::{Error, Kind, Result};

@@ -20,6 +20,7 @@ pub mod preflight;
 pub mod sink;
 pub mod status;
 
+pub mod process;
 pub mod telemetry;
 
 mod patience;

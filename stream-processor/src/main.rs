@@ -1,110 +1,13 @@
-//! The stream processor as a process.
+//! The stream processor as a program.
 
 use std::process::ExitCode;
 
-use anyhow::{Context, Result};
 use clap::Parser;
-use stream_processor::config::{Cli, Command, Config, RunArgs};
-use stream_processor::job::Job;
-use stream_processor::status::About;
-use stream_processor::telemetry::{self, Elsewhere};
-use stream_processor::{run, status};
-use tokio::signal::unix::{SignalKind, signal};
-use tokio_util::sync::CancellationToken;
-use tracing::{error, info};
+use stream_processor::config::Cli;
 
-/// A setting or the job file is wrong; starting again will not help.
-const EX_USAGE: u8 = 64;
+#[cfg(feature = "faults")]
+compile_error!("fault points and seeded mistakes are for the proof's own binary only");
 
 fn main() -> ExitCode {
-    let cli = Cli::parse();
-    telemetry::init("info", Elsewhere::Json);
-    let outcome = match cli.command {
-        Some(Command::Healthcheck) => status::ask(&cli.run.status_address),
-        Some(Command::Check) => return checked(&cli.run),
-        None => match load(&cli.run) {
-            Ok((job, config, about)) => process(job, config, about, &cli.run.status_address),
-            Err(err) => return wrong(&err),
-        },
-    };
-    match outcome {
-        Ok(()) => ExitCode::SUCCESS,
-        Err(err) => {
-            error!("stopped: {err:#}");
-            ExitCode::FAILURE
-        }
-    }
-}
-
-fn load(args: &RunArgs) -> Result<(Job, Config, About)> {
-    let (text, job) = load_job(args)?;
-    let config = Config::check(args, &job.source)?;
-    let about = About::new(&text, &job, &config);
-    Ok((job, config, about))
-}
-
-/// The job file, as text and as a job.
-fn load_job(args: &RunArgs) -> Result<(String, Job)> {
-    let path = args.job.display();
-    let text = std::fs::read_to_string(&args.job)
-        .with_context(|| format!("job file {path} can't be read; set JOB_FILE"))?;
-    let job = Job::parse(&text).with_context(|| format!("job file {path}"))?;
-    Ok((text, job))
-}
-
-fn checked(args: &RunArgs) -> ExitCode {
-    match load_job(args) {
-        Ok((_, job)) => {
-            for sink in &job.sinks {
-                let table = &sink.table;
-                info!(topic = job.source.topic, table = %format!("{}.{}", table.namespace, table.name),
-                    columns = table.columns.len(), partition_day = table.partition_day, "fits");
-            }
-            ExitCode::SUCCESS
-        }
-        Err(err) => wrong(&err),
-    }
-}
-
-fn wrong(err: &anyhow::Error) -> ExitCode {
-    error!("{err:#}");
-    ExitCode::from(EX_USAGE)
-}
-
-fn process(job: Job, config: Config, about: About, status_address: &str) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(async {
-        info!(?config, "starting");
-        let shutdown = stop_on_signal()?;
-        let (reporters, seen) = status::channel();
-        let page = status_address.to_owned();
-        let serving = async {
-            if page == "off" {
-                std::future::pending().await
-            } else {
-                status::serve(page, seen, about, CancellationToken::new()).await
-            }
-        };
-        tokio::select! {
-            outcome = run(job, config, reporters, shutdown) => outcome,
-            outcome = serving => outcome,
-        }
-    });
-    // A thread that hangs in a server's answer must not hold the process back.
-    runtime.shutdown_background();
-    outcome
-}
-
-/// A token that SIGTERM or SIGINT cancels.
-fn stop_on_signal() -> Result<CancellationToken> {
-    let token = CancellationToken::new();
-    for kind in [SignalKind::terminate(), SignalKind::interrupt()] {
-        let (mut signals, token) = (signal(kind)?, token.clone());
-        tokio::spawn(async move {
-            signals.recv().await;
-            token.cancel();
-        });
-    }
-    Ok(token)
+    stream_processor::process::main(Cli::parse())
 }

@@ -14,6 +14,9 @@ use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
+#[cfg(feature = "faults")]
+compile_error!("fault points and seeded mistakes are for the proof's own binary only");
+
 const LONG_ABOUT: &str = "\
 StreamForge turns a stream of shop activity into Iceberg tables of Avro files, exactly once.
 

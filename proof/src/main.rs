@@ -1,0 +1,69 @@
+//! `prove`: faults of every kind against the whole job, and what became of each record.
+//!
+//! Each suite is a folder: it injects one family of faults, hands what the tables hold to the verifier, and
+//! returns an [`Outcome`](report::Outcome). A suite must never judge rows by itself, never count a fault that it did not see
+//! happen, and never write a figure that no run has measured.
+//!
+//! The program is also every process that the suites kill: `prove processor …` is the stream processor with its
+//! fault points, `prove committer …` a process that does nothing but commit.
+
+mod report;
+mod size;
+
+use std::path::PathBuf;
+use std::process::ExitCode;
+
+use anyhow::Result;
+use clap::{Parser, Subcommand};
+
+use report::Outcome;
+use size::Size;
+
+/// Injects faults and proves that no record was lost, doubled or altered.
+#[derive(Debug, Parser)]
+#[command(name = "prove", version, about)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The stream processor with its fault points (what the suites start and kill)
+    #[command(hide = true)]
+    Processor(Box<stream_processor::config::Cli>),
+}
+
+/// What every suite is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct SuiteArgs {
+    /// How much of it
+    #[arg(long, value_enum, default_value_t = Size::Ci)]
+    size: Size,
+    /// Where the outcome goes, as SUITE.json; also read by `page`
+    #[arg(long, default_value = "target/proof", value_name = "DIR")]
+    results: PathBuf,
+    /// Chance follows from it; printed at the start
+    #[arg(long, env = "PROOF_SEED", default_value_t = 1)]
+    seed: u64,
+}
+
+fn main() -> ExitCode {
+    match Cli::parse().command {
+        Command::Processor(cli) => stream_processor::process::main(*cli),
+    }
+}
+
+/// Shows and stores what a suite found.
+fn told(outcome: Result<Outcome>, args: &SuiteArgs) -> ExitCode {
+    match outcome.and_then(|outcome| outcome.store(&args.results).map(|()| outcome)) {
+        Ok(outcome) => {
+            report::show(std::slice::from_ref(&outcome));
+            if outcome.passed() { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+        }
+        Err(err) => {
+            eprintln!("prove: {err:#}");
+            ExitCode::FAILURE
+        }
+    }
+}
