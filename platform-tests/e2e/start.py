@@ -1,4 +1,4 @@
-"""From nothing to rows: lint, images, `up`, health, and the README's session in Trino's own client."""
+"""From nothing to rows: images, lint, `up`, health, and the README's session in Trino's own client."""
 
 import csv
 import os
@@ -24,16 +24,16 @@ COLUMNS = {
 }
 
 
-def lint(_context):
-    print(run(ROOT / "platform-tests/lint").stdout.strip())
-
-
 def images(context):
     """The engine and, where no registry is reached, the stand-ins under the official names."""
     if context.official:
         print("official images: pulled by `up`")
         return
     print(run(ROOT / "platform-tests/offline-images/build", seconds=BUILD_SECONDS_MAX).stdout.strip())
+
+
+def lint(_context):
+    print(run(ROOT / "platform-tests/lint").stdout.strip())
 
 
 def build(context):
