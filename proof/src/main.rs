@@ -7,6 +7,8 @@
 //! The program is also every process that the suites kill: `prove processor …` is the stream processor with its
 //! fault points, `prove committer …` a process that does nothing but commit.
 
+mod bugs;
+mod page;
 mod report;
 mod size;
 
@@ -19,6 +21,9 @@ use clap::{Parser, Subcommand};
 use report::Outcome;
 use size::Size;
 
+/// The harness itself broke: it can say nothing of the product.
+const BROKEN: u8 = 2;
+
 /// Injects faults and proves that no record was lost, doubled or altered.
 #[derive(Debug, Parser)]
 #[command(name = "prove", version, about)]
@@ -29,6 +34,10 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Make each known mistake on purpose: one suite must notice
+    Bugs(SuiteArgs),
+    /// Put the results of a run into docs/proof.md
+    Page(page::PageArgs),
     /// The stream processor with its fault points (what the suites start and kill)
     #[command(hide = true)]
     Processor(Box<stream_processor::config::Cli>),
@@ -50,6 +59,8 @@ pub struct SuiteArgs {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::Bugs(args) => told(bugs::run(&args), &args),
+        Command::Page(args) => page::run(&args),
         Command::Processor(cli) => stream_processor::process::main(*cli),
     }
 }
@@ -63,7 +74,7 @@ fn told(outcome: Result<Outcome>, args: &SuiteArgs) -> ExitCode {
         }
         Err(err) => {
             eprintln!("prove: {err:#}");
-            ExitCode::FAILURE
+            ExitCode::from(BROKEN)
         }
     }
 }
