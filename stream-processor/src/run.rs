@@ -150,6 +150,7 @@ async fn supervise(
         ended = &mut assembling => assembled = Some(flat(ended, "assembler")),
         () = shutdown.cancelled() => {
             info!("stopping: committing what is open");
+            lakehouse::faults::point("stop.signalled");
             life.send_modify(|life| life.phase = Phase::Stopping);
             drop(answers.send(Answer::Stop));
         }
@@ -162,11 +163,13 @@ async fn supervise(
     if assembled.is_none() {
         warn!("the last commit did not land in time; the next start reads it again");
     }
+    lakehouse::faults::point("stop.flushed");
     if read.is_none() {
         drop(commands.send(Command::Stop));
         let ended = tokio::time::timeout(STOP_MAX, &mut reading).await;
         read = ended.ok().map(|ended| flat(ended, "reader"));
     }
+    lakehouse::faults::point("stop.closed");
     if read.is_none() {
         warn!("the consumer did not close in time");
     }

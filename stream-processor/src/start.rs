@@ -51,17 +51,20 @@ pub(crate) async fn prepare(job: &Job, config: &Config, reporters: &Reporters) -
         look(job, config, reporters),
         patiently(tables(), || Lakehouse::open(&config.lakehouse))
     )?;
+    lakehouse::faults::point("start.topic-seen");
     let assign = assigned(config.assign.as_ref(), &seen.identity.partitions)?;
     if config.preflight && !patiently(tables(), || any_started(&lakehouse, job)).await? {
         check_job(job, &config.consumer, &seen).await?;
     }
     let sinks = patiently(tables(), || open_sinks(&lakehouse, job, config)).await?;
+    lakehouse::faults::point("start.tables-open");
     let Seen { identity, mut ends, first } = seen;
     let source = Source {
         cluster: ClusterId::new(identity.cluster),
         topic: TopicId::new(identity.topic_id),
     };
     let at = patiently(tables(), || positions(&sinks, &source, &first)).await?;
+    lakehouse::faults::point("start.pinned");
     if at.iter().any(|starts| ends.are_below(starts)) {
         // A rival may have read on and committed since the topic was looked at.
         ends = look(job, config, reporters).await?.ends;

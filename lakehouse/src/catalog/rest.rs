@@ -207,10 +207,12 @@ impl Catalog for RestCatalog {
 
     async fn publish(&self, base: &Base, change: Change) -> Answer {
         let ident = base.table.identifier();
+        crate::faults::point("publish.rest.sent");
         let answer = match self.post(ident, &change).await {
             Ok(answer) => answer,
             Err(err) => return Answer::Unknown(err),
         };
+        crate::faults::point("publish.rest.answered");
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::CONFLICT => return Answer::Conflict,

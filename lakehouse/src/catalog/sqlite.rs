@@ -230,12 +230,15 @@ impl Catalog for SqliteCatalog {
             Ok(next) => next,
             Err(err) => return Answer::Unknown(err),
         };
+        crate::faults::point("publish.sqlite.metadata-written");
         match self.swap(ident, base.location(), &next).await {
             Ok(true) => {}
             Ok(false) => return Answer::Conflict,
             Err(err) => return Answer::Unknown(database_error("the swap failed", err)),
         }
+        crate::faults::point("publish.sqlite.swapped");
         self.clean_up(&built.metadata, &built.expired_metadata_logs).await;
+        crate::faults::point("publish.sqlite.cleaned");
         match table(ident, &self.file_io, next, built.metadata) {
             Ok(table) => {
                 let base = Base { table, refs: base.refs.after(&built.changes) };

@@ -121,6 +121,7 @@ impl Lakehouse {
         if self.catalog.load(ident).await?.is_none() {
             *made = Made::Created;
             self.catalog.create(ident, creation).await?;
+            crate::faults::point("ensure.created");
             tracing::info!(table = %ident, "table created");
         }
         let Some(fenced) = FencedCatalog::read(&self.catalog, ident).await? else {
@@ -148,6 +149,7 @@ impl Lakehouse {
         Ok(match answer {
             Answer::Committed(base) => {
                 tracing::info!(table = %ident, "table fitted to the job");
+                crate::faults::point("ensure.evolved");
                 Ensured::Ready(SinkTable::new(self, &base, spec, &evolution.columns, *made)?)
             }
             Answer::Conflict => Ensured::Moved,

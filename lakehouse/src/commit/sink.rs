@@ -170,6 +170,7 @@ impl SinkTable {
         Ok(match published.answer {
             Answer::Committed(base) => {
                 self.saw(base.metadata());
+                crate::faults::point("pin.published");
                 Ok(pinned)
             }
             other => Err(other),
@@ -184,6 +185,7 @@ impl SinkTable {
     /// - [`Kind::Config`]: the store refuses us.
     pub async fn upload(&self, file: EncodedFile) -> Result<UploadedFile> {
         let inner = &self.inner;
+        crate::faults::point("upload.before");
         let path = inner.schema.data_path(file.day, shell::uuid());
         let location = format!("{}/{path}", inner.location);
         let data = file.to_data_file(&location, &inner.schema, inner.spec_id)?;
@@ -195,6 +197,7 @@ impl SinkTable {
             }
             tries += 1;
         }
+        crate::faults::point("upload.after");
         let bytes = file.bytes.len() as u64;
         Ok(UploadedFile { location, rows: file.rows, bytes, day: file.day, data })
     }
@@ -250,6 +253,7 @@ impl SinkTable {
         retry: &Retry,
     ) -> Result<Pass> {
         let (fenced, position) = self.read(&request.source).await?;
+        crate::faults::point("commit.read");
         let attempt = facts::attempt(fenced.base().metadata(), request.attempt);
         let permit = match decide(&position, &request.ranges, attempt) {
             Decision::Append(permit) => permit,
@@ -257,6 +261,7 @@ impl SinkTable {
                 return Ok(Pass::Done(CommitOutcome::AlreadyCommitted { position }));
             }
             Decision::Fenced { partition, table, batch } => {
+                crate::faults::point("commit.fenced");
                 let fenced = CommitOutcome::Fenced { position, partition, table, batch };
                 return Ok(Pass::Done(fenced));
             }
@@ -270,6 +275,7 @@ impl SinkTable {
             return Err(err);
         }
         *attempts += 1;
+        crate::faults::point("commit.decided");
         let append = Append {
             files: &request.files,
             position: permit.position(),
@@ -283,6 +289,7 @@ impl SinkTable {
         Ok(match answer {
             Answer::Committed(table) => {
                 self.saw(table.metadata());
+                crate::faults::point("commit.after-200");
                 Pass::Done(CommitOutcome::Committed(CommitReport {
                     snapshot: SnapshotId::new(snapshot),
                     position: permit.position().clone(),
@@ -292,7 +299,10 @@ impl SinkTable {
                     elapsed: retry.elapsed(),
                 }))
             }
-            Answer::Conflict => Pass::Conflict,
+            Answer::Conflict => {
+                crate::faults::point("commit.conflict");
+                Pass::Conflict
+            }
             Answer::Unknown(err) => Pass::Unknown { base, err },
         })
     }

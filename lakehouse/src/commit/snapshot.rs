@@ -77,6 +77,7 @@ pub(super) async fn publish(
     let id = snapshot.snapshot_id();
     // Servers before Iceberg 1.9 take one snapshot id for each removal.
     let expire = |builder: TableMetadataBuilder, id: &i64| builder.remove_snapshots(&[*id]);
+    crate::faults::point("commit.before-publish");
     let answer = fenced
         .publish(|builder| {
             // Keeps the retention that others may have set on the branch.
@@ -102,6 +103,7 @@ pub(super) async fn prepare(
     let sequence = metadata.next_sequence_number();
     let held = held_manifests(base, cache).await?;
     let manifests = write_manifests(base, id, sequence, append.files, held).await?;
+    crate::faults::point("commit.manifest-written");
 
     let name = shell::uuid();
     let location = format!("{}/metadata/snap-{id}-1-{name}.avro", metadata.location());
@@ -111,6 +113,7 @@ pub(super) async fn prepare(
     let mut list = ManifestListWriter::v2(output, id, parent, sequence);
     list.add_manifests(manifests.iter().cloned()).map_err(unwritten)?;
     list.close().await.map_err(unwritten)?;
+    crate::faults::point("commit.list-written");
 
     let snapshot = Snapshot::builder()
         .with_snapshot_id(id)
@@ -237,6 +240,7 @@ async fn write_manifests(
                 .map_err(unwritten)?;
         }
         written.push(folded.write_manifest_file().await.map_err(unwritten)?);
+        crate::faults::point("commit.folded");
     }
     for manifest in &mut written {
         // As the list's writer would, so that the cache holds what the list says.

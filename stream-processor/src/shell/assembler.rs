@@ -197,6 +197,7 @@ impl Assembly {
                 writer.append(batch)?;
             }
         }
+        lakehouse::faults::point("assembler.appended");
         let bytes = self.open.iter().map(DayWriter::bytes).collect();
         self.step(Event::Weighed(bytes), None)
     }
@@ -208,6 +209,10 @@ impl Assembly {
             _ => return Err(anyhow!("no sink {lane}")),
         };
         let files: Vec<EncodedFile> = writer.finish()?;
+        lakehouse::faults::point("assembler.sealed");
+        if files.is_empty() {
+            lakehouse::faults::point("assembler.heartbeat");
+        }
         let batch = Sealed {
             lane,
             records: blueprint.counts.read,
@@ -227,11 +232,13 @@ impl Assembly {
             let took = started.elapsed().saturating_sub(before);
             // Nobody listens any more once the process gave up waiting: the next one re-reads.
             drop(answers.send(Answer::Landed { batch, took, outcome }));
+            lakehouse::faults::point("commit.told-assembler");
         });
         Ok(())
     }
 
     fn reload(&mut self) {
+        lakehouse::faults::point("rewind.reload");
         let (sinks, source) = (self.io.sinks.clone(), self.io.source.clone());
         let (answers, held) = (self.io.answers.0.clone(), self.machine.reader().clone());
         self.io.runtime.spawn(async move {

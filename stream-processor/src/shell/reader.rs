@@ -104,6 +104,7 @@ impl Rebalance for Handover {
     }
 
     fn assigned(&mut self, partitions: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
+        lakehouse::faults::point("rebalance.assigned");
         let (change, starts) = match self.positions(partitions) {
             Ok(tables) => {
                 let starts = smallest(&tables);
@@ -118,6 +119,7 @@ impl Rebalance for Handover {
 
     fn revoked(&mut self, partitions: &[PartitionId], lost: bool) {
         info!(?partitions, lost, "partitions revoked");
+        lakehouse::faults::point("rebalance.revoked");
         let (done, settled) = bounded::<()>(0);
         let flow = Flow::Revoked(partitions.to_vec(), done);
         if self.output.send_timeout(flow, RELEASE_MAX).is_ok() {
@@ -126,6 +128,7 @@ impl Rebalance for Handover {
                 warn!(?partitions, "not settled in time; the fence decides whose commit counts");
             }
         }
+        lakehouse::faults::point("rebalance.settled");
         drop(self.changes.send(Change::Revoked(partitions.to_vec(), lost)));
     }
 }
@@ -183,7 +186,10 @@ impl Reading {
             while let Ok(command) = self.io.commands.try_recv() {
                 match command {
                     Command::Seek(generation, tables) => self.seek(generation, &tables),
-                    Command::CommitGroup(starts) => self.io.consumer.commit_offsets(&starts),
+                    Command::CommitGroup(starts) => {
+                        lakehouse::faults::point("group.before-offset-commit");
+                        self.io.consumer.commit_offsets(&starts);
+                    }
                     Command::Stop => return self.close(),
                 }
             }
@@ -269,6 +275,7 @@ impl Reading {
                     .context("the topic can't be read on; nothing after it was committed");
             }
         };
+        lakehouse::faults::point("reader.polled");
         while let Ok(change) = self.io.changes.try_recv() {
             self.change(change)?;
         }
@@ -377,6 +384,7 @@ impl Reading {
     }
 
     fn seek(&mut self, generation: Generation, tables: &[Starts]) {
+        lakehouse::faults::point("rewind.seek");
         self.generation = generation;
         self.backlog.retain(|flow| !matches!(flow, Flow::Chunk(_)));
         let tables: Vec<Starts> = tables

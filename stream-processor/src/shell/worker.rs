@@ -74,6 +74,7 @@ impl Worker {
             .collect();
         counts.push(Counts { read, written: broken, filtered: read - broken, rejected: 0 });
         batches.push(rejects_batch(&self.topic, &rejects));
+        lakehouse::faults::point("worker.decoded");
         let mut rejected = BTreeMap::new();
         for reject in &rejects {
             *rejected.entry(reject.reason).or_default() += 1;
