@@ -37,7 +37,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use evolve::creation;
-pub use read::{AsOf, ReadTable, SnapshotInfo};
+pub use read::{AsOf, Branch, ReadTable, SnapshotInfo};
 pub use sink::SinkTable;
 pub use types::{CommitOutcome, CommitReport, CommitRequest, Counts, Made, UploadedFile};
 

@@ -8,7 +8,7 @@ use iceberg::spec::SnapshotRef;
 use crate::avro::TableSchema;
 use crate::catalog::Base;
 use crate::ids::SnapshotId;
-use crate::scan::{AvroTable, DataFileRef, data_files};
+use crate::scan::{AvroTable, DataFileRef, Inventory, data_files, inventory};
 use crate::storage::Store;
 use crate::{Error, Kind, Result};
 
@@ -46,6 +46,17 @@ pub struct SnapshotInfo {
     pub summary: BTreeMap<String, String>,
 }
 
+/// A branch or a tag.
+#[derive(Clone, Debug, PartialEq, serde::Deserialize)]
+pub struct Branch {
+    /// The snapshot it points at.
+    #[serde(rename = "snapshot-id")]
+    pub snapshot: SnapshotId,
+    /// What its owner asked to be kept, as the metadata spells it.
+    #[serde(flatten)]
+    pub retention: BTreeMap<String, serde_json::Value>,
+}
+
 impl ReadTable {
     pub(super) fn new(base: Base, store: Store) -> Self {
         let snapshot = base.metadata().current_snapshot_id().map(SnapshotId::new);
@@ -76,6 +87,50 @@ impl ReadTable {
     /// Main's retained snapshots, newest first.
     pub fn snapshots(&self) -> Vec<SnapshotInfo> {
         super::facts::ancestors(self.base.metadata()).map(info).collect()
+    }
+
+    /// Every retained snapshot, main's and others', in the order of their numbers.
+    pub fn retained(&self) -> Vec<SnapshotInfo> {
+        let mut all: Vec<_> = self.base.metadata().snapshots().map(info).collect();
+        all.sort_by_key(|snapshot| (snapshot.sequence, snapshot.id));
+        all
+    }
+
+    /// Branches and tags by name, main included.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Bug`]: the metadata has another form than Iceberg's.
+    pub fn branches(&self) -> Result<BTreeMap<String, Branch>> {
+        #[derive(serde::Deserialize)]
+        struct Metadata {
+            #[serde(default)]
+            refs: BTreeMap<String, Branch>,
+        }
+        // iceberg-rust keeps them to itself, but writes them.
+        let metadata = serde_json::to_value(self.base.metadata())
+            .and_then(serde_json::from_value::<Metadata>)
+            .map_err(|err| Error::new(Kind::Bug, "the branches can't be read").because(err))?;
+        Ok(metadata.refs)
+    }
+
+    /// The sequence number of the newest change.
+    pub fn last_sequence(&self) -> i64 {
+        self.base.metadata().last_sequence_number()
+    }
+
+    /// The metadata file that this was read from.
+    pub fn metadata_location(&self) -> &str {
+        self.base.location()
+    }
+
+    /// Every file that some retained snapshot needs.
+    ///
+    /// # Errors
+    ///
+    /// [`Kind::Retry`]: the store failed. A file that is missing or broken is not an error, but told.
+    pub async fn inventory(&self) -> Result<Inventory> {
+        inventory(&self.base, &self.store).await
     }
 
     /// The same table at another point of its history.

@@ -12,6 +12,7 @@ use crate::ids::SnapshotId;
 use crate::{Error, Kind, Result};
 
 mod file_schema;
+mod inventory;
 mod prune;
 mod read;
 mod sql;
@@ -19,6 +20,8 @@ mod sql;
 #[cfg(test)]
 mod tests;
 
+pub(crate) use inventory::inventory;
+pub use inventory::{Inventory, NamedFile, Role};
 pub use read::{FileReader, read_file};
 pub use sql::AvroTable;
 

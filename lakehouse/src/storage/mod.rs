@@ -25,11 +25,13 @@ use crate::{Error, Kind, Result};
 mod bucket;
 mod failure;
 mod iceberg_io;
+mod list;
 
 #[cfg(test)]
 mod tests;
 
 pub use bucket::Bucket;
+pub use list::StoredFile;
 
 /// A healthy store on the same network answers in milliseconds.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(5);

@@ -5,7 +5,9 @@
 
 pub mod expect;
 mod held;
+pub mod invariants;
 mod live;
+pub mod produced;
 mod snapshot;
 mod topic;
 mod window;
@@ -19,6 +21,8 @@ use expect::{Expected, expected};
 use held::{Held, Place};
 
 pub use live::{LONG_ABOUT, Plan, VerifyArgs, verify_live};
+pub(crate) use topic::{Extent, Topic};
+pub(crate) use window::Offsets;
 
 use crate::query::Tables;
 

@@ -22,19 +22,19 @@ const SILENCE_MAX: Duration = Duration::from_mins(1);
 const ASK_MAX: Duration = Duration::from_secs(4);
 
 /// A reader of one topic.
-pub(super) struct Topic {
+pub(crate) struct Topic {
     consumer: Consumer,
     teller: Teller,
 }
 
 /// What the brokers hold of the topic.
-pub(super) struct Extent {
+pub(crate) struct Extent {
     /// Which topic it is.
-    pub(super) source: Source,
+    pub(crate) source: Source,
     /// The first offset that can be read again.
-    pub(super) starts: Offsets,
+    pub(crate) starts: Offsets,
     /// The offset behind the last record.
-    pub(super) ends: Offsets,
+    pub(crate) ends: Offsets,
 }
 
 impl Topic {
@@ -43,7 +43,7 @@ impl Topic {
     /// # Errors
     ///
     /// A setting is refused.
-    pub(super) fn new(settings: &ConsumerSettings, topic: &str) -> Result<Self> {
+    pub(crate) fn new(settings: &ConsumerSettings, topic: &str) -> Result<Self> {
         let consumer = Consumer::new(settings, topic, Box::new(NoGroup))?;
         Ok(Self { consumer, teller: Teller::default() })
     }
@@ -53,7 +53,7 @@ impl Topic {
     /// # Errors
     ///
     /// They did not answer in time, or there is no such topic.
-    pub(super) async fn extent(&self, server: &str, patience: &Patience) -> Result<Extent> {
+    pub(crate) async fn extent(&self, server: &str, patience: &Patience) -> Result<Extent> {
         let ask = async || {
             let probe = self.consumer.probe();
             Ok(tokio::task::spawn_blocking(move || ask(&probe)).await??)

@@ -10,7 +10,7 @@ use lakehouse::ids::{Offset, PartitionId};
 use super::held::Place;
 
 /// Offsets by partition.
-pub(super) type Offsets = BTreeMap<PartitionId, Offset>;
+pub(crate) type Offsets = BTreeMap<PartitionId, Offset>;
 
 /// The part of the topic that is compared, `[start, end)` of each partition.
 #[derive(Clone, Debug)]
