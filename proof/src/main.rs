@@ -10,7 +10,10 @@
 mod bugs;
 mod page;
 mod report;
+mod servers;
 mod size;
+mod stack;
+mod topics;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -36,8 +39,13 @@ struct Cli {
 enum Command {
     /// Make each known mistake on purpose: one suite must notice
     Bugs(SuiteArgs),
+    /// Change a Kafka topic in every way under its readers
+    Topics(stack::StackArgs),
     /// Put the results of a run into docs/proof.md
     Page(page::PageArgs),
+    /// Start or remove the real servers by hand
+    #[command(subcommand)]
+    Servers(servers::ServersCommand),
     /// The stream processor with its fault points (what the suites start and kill)
     #[command(hide = true)]
     Processor(Box<stream_processor::config::Cli>),
@@ -60,9 +68,20 @@ pub struct SuiteArgs {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bugs(args) => told(bugs::run(&args), &args),
+        Command::Topics(args) => told(topics::run(&args), &args.suite),
         Command::Page(args) => page::run(&args),
+        Command::Servers(command) => done(command.run()),
         Command::Processor(cli) => stream_processor::process::main(*cli),
     }
+}
+
+/// Says why something was not done.
+fn done(outcome: Result<()>) -> ExitCode {
+    if let Err(err) = outcome {
+        eprintln!("prove: {err:#}");
+        return ExitCode::from(BROKEN);
+    }
+    ExitCode::SUCCESS
 }
 
 /// Shows and stores what a suite found.

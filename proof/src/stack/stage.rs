@@ -1,0 +1,177 @@
+//! The cases of a suite, run one after the other on the same servers.
+//!
+//! Owns what tells a finding from a harness that broke: only a [`Refuted`] is a finding. Anything else says
+//! nothing of the product, and ends the suite with its own exit code.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use anyhow::{Context, Result, bail};
+use streamforge::verify::Verdict;
+use tokio::runtime::Runtime;
+
+use super::{Scene, words};
+use crate::SuiteArgs;
+use crate::report::Outcome;
+use crate::servers::{Servers, ServersArgs, Service, now, tell};
+
+/// What every suite on the real servers is told.
+#[derive(Debug, Clone, clap::Args)]
+pub struct StackArgs {
+    /// What every suite is told.
+    #[command(flatten)]
+    pub suite: SuiteArgs,
+    /// How it wants its servers.
+    #[command(flatten)]
+    pub servers: ServersArgs,
+    /// Only the cases whose name holds this
+    #[arg(long, value_name = "TEXT")]
+    pub only: Option<String>,
+    /// Where the logs go, one folder a case
+    #[arg(long, default_value = "target/proof/logs", value_name = "DIR")]
+    pub logs: PathBuf,
+}
+
+/// Something that had to hold and did not.
+#[derive(Debug)]
+pub(crate) struct Refuted(String);
+
+impl fmt::Display for Refuted {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for Refuted {}
+
+/// The error of something that had to hold.
+pub(crate) fn refuted(words: impl Into<String>) -> anyhow::Error {
+    Refuted(words.into()).into()
+}
+
+/// Goes on only if it holds.
+pub(crate) fn must(holds: bool, words: impl FnOnce() -> String) -> Result<()> {
+    if holds { Ok(()) } else { Err(refuted(words())) }
+}
+
+/// What came of one case that held.
+#[derive(Debug, Default)]
+pub(crate) struct Found {
+    /// How often the fault was seen to happen.
+    pub(crate) count: u64,
+    /// What was seen.
+    pub(crate) detail: String,
+    /// What the verifier found, as often as it was asked.
+    pub(crate) verdicts: Vec<Verdict>,
+}
+
+impl Found {
+    pub(crate) fn new(count: u64, detail: impl Into<String>) -> Self {
+        Self { count, detail: detail.into(), verdicts: Vec::new() }
+    }
+
+    /// With what the verifier found.
+    pub(crate) fn judged(mut self, verdict: Verdict) -> Self {
+        self.verdicts.push(verdict);
+        self
+    }
+}
+
+/// One case: its name and what it does.
+pub(crate) struct Case<S> {
+    pub(crate) name: &'static str,
+    pub(crate) run: fn(&S) -> Result<Found>,
+}
+
+/// Servers, a runtime, and a place for logs.
+pub(crate) struct Stage {
+    pub(crate) servers: Servers,
+    pub(crate) runtime: Runtime,
+    pub(crate) args: StackArgs,
+    suite: &'static str,
+}
+
+impl Stage {
+    pub(crate) fn new(suite: &'static str, args: &StackArgs, more: &[Service]) -> Result<Self> {
+        tell(&format!("{suite}: seed {}", args.suite.seed));
+        let servers = Servers::start(&args.servers, more)?;
+        let mut builder = tokio::runtime::Builder::new_multi_thread();
+        let runtime = builder.worker_threads(2).enable_all().build()?;
+        Ok(Self { servers, runtime, args: args.clone(), suite })
+    }
+
+    /// A job of its own.
+    pub(crate) fn scene(&self, name: &str, partitions: i32) -> Result<Scene<'_>> {
+        self.scene_of(name, partitions, &[])
+    }
+
+    /// The same on a topic with settings.
+    pub(crate) fn scene_of(
+        &self,
+        name: &str,
+        partitions: i32,
+        settings: &[(&str, &str)],
+    ) -> Result<Scene<'_>> {
+        let logs = self.args.logs.join(self.suite);
+        Scene::new(&self.servers, &self.runtime, name, partitions, settings, &logs)
+    }
+
+    /// Runs the cases that are asked for.
+    ///
+    /// # Errors
+    ///
+    /// The harness broke in a case; what it says of the product is not worth anything.
+    pub(crate) fn run<S: AsRef<Self>>(stage: &S, cases: &[Case<S>]) -> Result<Outcome> {
+        let Self { args, suite, .. } = stage.as_ref();
+        let begun = now();
+        let mut outcome = Outcome::new(suite, args.suite.size);
+        let wanted = |case: &&Case<S>| {
+            args.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
+        };
+        let (mut broken, mut any) = (None, false);
+        for case in cases.iter().filter(wanted) {
+            any = true;
+            let at = now();
+            match (case.run)(stage) {
+                Ok(found) => enter(&mut outcome, case.name, found),
+                Err(err) if err.chain().any(|cause| cause.is::<Refuted>()) => {
+                    outcome.case(case.name, 1, false, format!("{err:#}"));
+                }
+                Err(err) => {
+                    tell(&format!("{suite}: {}: the harness broke: {err:#}", case.name));
+                    broken = broken.or(Some(err.context(case.name)));
+                }
+            }
+            let held = outcome.cases.last().is_some_and(crate::report::Case::holds);
+            let (mark, seconds) = (if held { "ok" } else { "FAILED" }, at.elapsed().as_secs_f64());
+            let detail = outcome.cases.last().map_or("", |case| case.detail.as_str());
+            tell(&format!("{suite}: {mark} {} ({seconds:.1} s) {detail}", case.name));
+        }
+        outcome.seconds = begun.elapsed().as_secs_f64();
+        if let Some(err) = broken {
+            return Err(err).context("the harness broke");
+        }
+        if !any {
+            bail!("no case is called like `{}`", args.only.as_deref().unwrap_or_default());
+        }
+        Ok(outcome)
+    }
+}
+
+impl AsRef<Self> for Stage {
+    fn as_ref(&self) -> &Self {
+        self
+    }
+}
+
+fn enter(outcome: &mut Outcome, name: &str, found: Found) {
+    let mut detail = vec![found.detail];
+    let mut clean = true;
+    for verdict in &found.verdicts {
+        outcome.verdict(verdict);
+        clean &= verdict.is_clean();
+        detail.push(words(verdict));
+    }
+    detail.retain(|part| !part.is_empty());
+    outcome.case(name, found.count, clean, detail.join("; "));
+}

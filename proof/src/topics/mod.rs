@@ -1,0 +1,81 @@
+//! Kafka's identity and gaps, on the real broker: what a topic can become under a reader.
+//!
+//! Owns the cases of the fault table's part *Kafka*. Each sends records whose fate is known, changes the topic as
+//! the case says, and either waits until lag is 0 and has the tables compared, or demands that the processor
+//! stops with the reason and that the tables did not move.
+
+mod gaps;
+mod identity;
+mod records;
+mod shrunk;
+
+use anyhow::Result;
+
+use crate::report::Outcome;
+use crate::stack::{Case, Processor, Scene, Sent, Stage, StackArgs, Stop, must, purchase};
+
+/// How long a processor may take to notice that it must not go on.
+pub(crate) const NOTICED_MAX: std::time::Duration = std::time::Duration::from_secs(90);
+
+/// Runs every case.
+///
+/// # Errors
+///
+/// The servers are not to be had, or the harness broke.
+pub fn run(args: &StackArgs) -> Result<Outcome> {
+    Stage::run(&Stage::new("topics", args, &[])?, CASES)
+}
+
+const CASES: &[Case<Stage>] = &[
+    Case { name: "aborted transactions and markers at the end", run: gaps::aborted },
+    Case { name: "recreated with more records than before", run: identity::recreated },
+    Case { name: "recreated while it is read", run: identity::recreated_meanwhile },
+    Case { name: "retention passed the position before a start", run: shrunk::retention },
+    Case { name: "retention passed the position of a frozen reader", run: shrunk::retention_meanwhile },
+    Case { name: "log truncated before a start", run: shrunk::truncated },
+    Case { name: "log truncated while it is read", run: shrunk::truncated_meanwhile },
+    Case { name: "assigned, not seeked: group offsets that lie", run: identity::lying_group },
+    Case { name: "partitions added", run: identity::grown },
+    Case { name: "compaction holes", run: gaps::compacted },
+    Case { name: "every codec", run: records::codecs },
+    Case { name: "records of 10 MB", run: records::huge },
+    Case { name: "records of 100,000 fields", run: records::fields },
+    Case { name: "tombstones and null keys", run: records::tombstones },
+    Case { name: "nothing but poison for a while", run: records::poison },
+];
+
+/// `count` purchases for each of `partitions`, numbered on from `first`.
+fn purchases(first: u64, count: u64, partitions: i32) -> impl Iterator<Item = Sent> {
+    (0..count).flat_map(move |place| {
+        (0..partitions).map(move |partition| {
+            let number = first + place * u64::from(partition.cast_unsigned() + 1) * 7 + place;
+            Sent::to(partition, purchase(number))
+        })
+    })
+}
+
+/// The processor ends by itself with an error that holds all of `words`, and the tables are as they were.
+fn stops(
+    scene: &Scene<'_>,
+    processor: &mut Processor,
+    words: &[&str],
+    before: &str,
+) -> Result<Stop> {
+    let stop = processor.await_end(NOTICED_MAX)?;
+    must(stop.code == Some(1), || format!("it did not end with 1: {stop}"))?;
+    for word in words {
+        must(stop.said.contains(word), || format!("its last error lacks `{word}`: {stop}"))?;
+    }
+    stands_still(scene, before)?;
+    Ok(stop)
+}
+
+/// The tables are as they were.
+fn stands_still(scene: &Scene<'_>, before: &str) -> Result<()> {
+    let after = scene.stand()?.map(|stand| stand.fingerprint()).unwrap_or_default();
+    must(after == before, || format!("something was committed: before {before}, after {after}"))
+}
+
+fn fingerprint(scene: &Scene<'_>) -> Result<String> {
+    Ok(scene.stand()?.map(|stand| stand.fingerprint()).unwrap_or_default())
+}
