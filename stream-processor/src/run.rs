@@ -16,6 +16,7 @@ use crate::pipeline::smallest;
 use crate::shell::assembler::{Answer, Assembler};
 use crate::shell::ends::Asker;
 use crate::shell::reader::{self, Handover, Reader};
+use crate::shell::witness::Witness;
 use crate::shell::worker::Worker;
 use crate::shell::{Command, HungUp};
 use crate::start::{Prepared, prepare};
@@ -76,9 +77,11 @@ async fn work(
         output: rows_in,
         spent: spent_in,
     };
+    let witness = Witness::new(source.clone());
     let assembler = Assembler {
         sinks: sinks.clone(),
         source: source.clone(),
+        witness: witness.clone(),
         runtime: runtime.clone(),
         input: rows_out,
         answers: answers.clone(),
@@ -94,6 +97,7 @@ async fn work(
     let reading = reading.spawn(move || -> Result<()> {
         let fixed = assign.map(|wanted| handover.positions(&wanted)).transpose()?;
         let mut consumer = Consumer::new(&consumer_of, &topic, Box::new(handover))?;
+        witness.ask_through(consumer.probe());
         match fixed {
             None => consumer.subscribe()?,
             Some(tables) => {

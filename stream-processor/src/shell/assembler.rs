@@ -18,6 +18,7 @@ use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timest
 use crate::sink::{Landed, Sink};
 use crate::status::{CommitEntry, JobProgress, Journal, SILENCE_MAX, Sampler, TableProgress};
 
+use super::witness::Witness;
 use super::worker::Rows;
 use super::{Command, Flow, HungUp};
 
@@ -44,6 +45,7 @@ pub(crate) struct Sealed {
 pub(crate) struct Assembler {
     pub(crate) sinks: Vec<Sink>,
     pub(crate) source: Source,
+    pub(crate) witness: Witness,
     pub(crate) runtime: Handle,
     pub(crate) input: Receiver<Flow<Rows>>,
     pub(crate) answers: (Sender<Answer>, Receiver<Answer>),
@@ -220,7 +222,7 @@ impl Assembly {
             files: files.len(),
             bytes: files.iter().map(|file| file.bytes.len() as u64).sum(),
         };
-        let source = self.io.source.clone();
+        let (source, witness) = (self.io.source.clone(), self.io.witness.clone());
         let (answers, started) = (self.io.answers.0.clone(), self.io.started);
         let (before, progress) = (started.elapsed(), self.io.progress.clone());
         show(&progress, lane, |table| table.committing = Some(before));
@@ -228,7 +230,10 @@ impl Assembly {
             let trouble = |why: &str| {
                 show(&progress, lane, |table| table.trouble = Some(why.to_owned()));
             };
-            let outcome = sink.commit(&source, blueprint, files, &trouble).await;
+            let outcome = match witness.confirm(&trouble).await {
+                Ok(()) => sink.commit(&source, blueprint, files, &trouble).await,
+                Err(err) => Err(err),
+            };
             let took = started.elapsed().saturating_sub(before);
             // Nobody listens any more once the process gave up waiting: the next one re-reads.
             drop(answers.send(Answer::Landed { batch, took, outcome }));

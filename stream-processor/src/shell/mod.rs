@@ -12,6 +12,7 @@
 pub(crate) mod assembler;
 pub(crate) mod ends;
 pub(crate) mod reader;
+pub(crate) mod witness;
 pub(crate) mod worker;
 
 use std::sync::Arc;

@@ -22,6 +22,7 @@ use crate::sink::Sink;
 use crate::status::ReaderProgress;
 
 use super::assembler::positions;
+use super::witness::same_source;
 use super::{Command, Flow, HungUp, RawChunk};
 
 /// Records in one poll: enough to spread the cost of a poll, few enough to stay in cache.
@@ -465,18 +466,6 @@ impl Reading {
             }
         }
     }
-}
-
-fn same_source(known: &Source, cluster: &str, topic_id: &str) -> Result<()> {
-    if known.cluster.as_str() != cluster || known.topic.as_str() != topic_id {
-        bail!(
-            "the topic was replaced while it was read: cluster {} topic {} became cluster {cluster} topic {topic_id}; \
-             its offsets mean other records now, and nothing more was committed",
-            known.cluster.as_str(),
-            known.topic.as_str()
-        );
-    }
-    Ok(())
 }
 
 /// Cuts a span at every one of `cuts` that lies inside it.
