@@ -25,7 +25,7 @@ use crate::servers::{ACCESS_KEY, SECRET_KEY, Servers, WAREHOUSE, until};
 
 pub(crate) use events::{Broken, purchase, purchase_of_bytes, purchase_of_fields};
 pub(crate) use processor::{Processor, Spawn, Stop};
-pub(crate) use stage::{Case, Found, Stage, StackArgs, must, refuted};
+pub(crate) use stage::{Case, Found, Refuted, StackArgs, Stage, must, refuted};
 pub(crate) use tables::Stand;
 pub(crate) use topic::{Codec, Sender, Sent, Topic};
 

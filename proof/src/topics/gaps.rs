@@ -10,6 +10,8 @@ use crate::stack::{Codec, Found, Sender, Sent, Stage, must, purchase};
 
 /// Records in one transaction.
 const TRANSACTION: u64 = 5;
+/// How long it may take until the tables stand behind the last marker.
+const MARKERS_MAX: Duration = Duration::from_secs(25);
 /// How long the cleaner may take to find the topic.
 const CLEANED_MAX: Duration = Duration::from_mins(1);
 
@@ -38,7 +40,7 @@ pub(super) fn aborted(stage: &Stage) -> Result<Found> {
         let last = scene.ledger.keys().filter(|(p, _)| p == partition).map(|(_, at)| *at).max();
         ensure!(last.is_some_and(|last| last + 1 < *end), "partition {partition} ends with a record");
     }
-    scene.settle(&mut [&mut processor])?;
+    scene.settle_within(MARKERS_MAX, &mut [&mut processor])?;
     // From a position right behind markers, on to more of them.
     processor.kill()?;
     for round in 0..4 {
@@ -48,7 +50,7 @@ pub(super) fn aborted(stage: &Stage) -> Result<Found> {
         aborted += u64::from(round >= 2);
     }
     let mut processor = scene.start(&scene.spawn())?;
-    scene.settle(&mut [&mut processor])?;
+    scene.settle_within(MARKERS_MAX, &mut [&mut processor])?;
     processor.stop()?;
     let read = scene.topic.read()?;
     ensure!(read == scene.ledger, "another reader of committed records gets something else");

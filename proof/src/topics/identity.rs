@@ -38,12 +38,29 @@ pub(super) fn recreated_meanwhile(stage: &Stage) -> Result<Found> {
     Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
 }
 
+/// The same while a processor is frozen: when it wakes up, the offset that it wants next is there again.
+pub(super) fn recreated_under_a_frozen(stage: &Stage) -> Result<Found> {
+    let mut scene = stage.scene("recreated_frozen", 2)?;
+    scene.send(Codec::None, purchases(0, 400, 2))?;
+    let mut processor = scene.start(&scene.spawn())?;
+    scene.settle(&mut [&mut processor])?;
+    let (before, old) = (fingerprint(&scene)?, scene.ledger.clone());
+    processor.freeze()?;
+    scene.topic.recreate(2)?;
+    scene.send(Codec::None, purchases(1_000_000, 900, 2))?;
+    processor.thaw()?;
+    let stop = stops(&scene, &mut processor, &["topic"], &before)?;
+    scene.ledger = old;
+    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+}
+
 /// Partitions are added, and hold records before any processor has heard of them.
 pub(super) fn grown(stage: &Stage) -> Result<Found> {
     let mut scene = stage.scene("grown", 1)?;
     scene.send(Codec::None, purchases(0, 300, 1))?;
     let refreshing = "topic.metadata.refresh.interval.ms=500";
-    let spawn = scene.spawn_member("one").flag("--kafka-properties", refreshing);
+    let spawn = scene.spawn().without("--assign").flag("--group", scene.name());
+    let spawn = spawn.flag("--kafka-properties", refreshing);
     let mut processor = scene.start(&spawn)?;
     scene.settle(&mut [&mut processor])?;
     scene.topic.grow(3)?;
@@ -65,6 +82,7 @@ pub(super) fn lying_group(stage: &Stage) -> Result<Found> {
     let mut scene = stage.scene("lying_group", 2)?;
     let name = scene.name().to_owned();
     scene.send(Codec::None, purchases(0, 400, 2))?;
+    scene.topic.commit_for(&name, &[(0, 0), (1, 0)].into())?;
     let mut lies = 0;
     for (round, lie) in [(1, "ahead"), (2, "behind"), (3, "ahead")] {
         let mut processor = scene.start(&scene.spawn_member("one"))?;

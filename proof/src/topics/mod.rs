@@ -9,13 +9,18 @@ mod identity;
 mod records;
 mod shrunk;
 
-use anyhow::Result;
+use std::time::Duration;
+
+use anyhow::{Context, Result};
 
 use crate::report::Outcome;
-use crate::stack::{Case, Processor, Scene, Sent, Stage, StackArgs, Stop, must, purchase};
+use crate::servers::until;
+use crate::stack::{
+    Case, Processor, Scene, Sent, Stage, StackArgs, Stop, must, purchase, refuted,
+};
 
 /// How long a processor may take to notice that it must not go on.
-pub(crate) const NOTICED_MAX: std::time::Duration = std::time::Duration::from_secs(90);
+pub(crate) const NOTICED_MAX: Duration = Duration::from_secs(90);
 
 /// Runs every case.
 ///
@@ -30,6 +35,7 @@ const CASES: &[Case<Stage>] = &[
     Case { name: "aborted transactions and markers at the end", run: gaps::aborted },
     Case { name: "recreated with more records than before", run: identity::recreated },
     Case { name: "recreated while it is read", run: identity::recreated_meanwhile },
+    Case { name: "recreated under a frozen reader", run: identity::recreated_under_a_frozen },
     Case { name: "retention passed the position before a start", run: shrunk::retention },
     Case { name: "retention passed the position of a frozen reader", run: shrunk::retention_meanwhile },
     Case { name: "log truncated before a start", run: shrunk::truncated },
@@ -61,7 +67,15 @@ fn stops(
     words: &[&str],
     before: &str,
 ) -> Result<Stop> {
-    let stop = processor.await_end(NOTICED_MAX)?;
+    let (mut moved, mut end) = (None, None);
+    let noticed = until("a processor stops by itself", NOTICED_MAX, || {
+        end = processor.ended()?;
+        moved = Some(fingerprint(scene)?).filter(|now| now != before);
+        Ok(end.is_some() || moved.is_some())
+    });
+    noticed.map_err(|err| refuted(format!("{err:#}")))?;
+    stands_still(scene, before)?;
+    let stop = end.context("it stopped")?;
     must(stop.code == Some(1), || format!("it did not end with 1: {stop}"))?;
     for word in words {
         must(stop.said.contains(word), || format!("its last error lacks `{word}`: {stop}"))?;

@@ -6,6 +6,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use lakehouse::faults::{Bug, made};
+
 use super::error::{KafkaError, KafkaErrorKind};
 
 /// 1 MiB a partition and fetch: larger fetches cost speed and memory.
@@ -70,7 +72,7 @@ impl ConsumerSettings {
             ("client.id", self.client_id.clone()),
             ("group.id", self.group.clone().unwrap_or_else(|| NO_GROUP.to_owned())),
             // A missing offset must stop the job, not move it (the default is `largest`).
-            ("auto.offset.reset", "error".to_owned()),
+            ("auto.offset.reset", on_missing_offset().to_owned()),
             // The table holds the position; Kafka's copy is for dashboards and never read back.
             ("enable.auto.commit", "false".to_owned()),
             ("enable.auto.offset.store", "false".to_owned()),
@@ -173,6 +175,10 @@ pub(super) fn is_secret(key: &str) -> bool {
     ["password", "secret", "key", "token", "jaas", "oauthbearer", "username", "pem"]
         .iter()
         .any(|word| key.contains(word))
+}
+
+fn on_missing_offset() -> &'static str {
+    if made(Bug::S8ResetToLatest) { "largest" } else { "error" }
 }
 
 fn millis(duration: Duration) -> u64 {

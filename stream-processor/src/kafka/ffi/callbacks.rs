@@ -9,6 +9,7 @@ use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
+use lakehouse::faults::{Bug, made};
 use lakehouse::ids::{Offset, PartitionId};
 use rdkafka_sys as sys;
 use sys::rd_kafka_resp_err_t as Code;
@@ -22,6 +23,9 @@ use super::{KafkaError, outcome, taken, text};
 
 /// The level of log lines, as in `syslog`, that say why something fails: errors and worse.
 const TROUBLE: c_int = 3;
+
+/// How long the mistake S11 waits for its seek.
+const SEEK_MS: c_int = 1_000;
 
 /// Everything a callback may touch. It lives in a box that is freed after the client.
 pub(super) struct Callbacks {
@@ -121,7 +125,11 @@ impl Callbacks {
         if starts.len() < partitions.len() {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
         }
-        let list = List::with_offsets(&self.topic, &starts);
+        let list = if made(Bug::S11AssignThenSeek) {
+            List::of(&self.topic, starts.keys().copied())
+        } else {
+            List::with_offsets(&self.topic, &starts)
+        };
         // SAFETY: a valid client.
         let left_over =
             unsafe { positions(rk, &self.topic, starts.keys().copied()) }?.into_keys().collect();
@@ -130,6 +138,13 @@ impl Callbacks {
         let error = unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) };
         // SAFETY: returned to us.
         unsafe { taken(error, "taking partitions") }?;
+        if made(Bug::S11AssignThenSeek) {
+            let list = List::with_offsets(&self.topic, &starts);
+            // SAFETY: a valid client and a list of ours, which is filled in.
+            let error = unsafe { sys::rd_kafka_seek_partitions(rk, list.as_ptr(), SEEK_MS) };
+            // SAFETY: returned to us.
+            unsafe { taken(error, "seeking") }?;
+        }
         state.assigned.extend(starts.keys());
         state.changes.push(Change::Assigned { starts, left_over });
         Ok(())
