@@ -14,11 +14,21 @@ query SQL:
 check:
     cargo fmt --all --check
     cargo clippy --workspace --all-targets --release --locked -- -D warnings
+    cargo clippy -p proof --features faults --all-targets --release --locked -- -D warnings
     RUSTDOCFLAGS="-D warnings" cargo doc --workspace --no-deps --release --locked
 
 # Every test
 test:
     cargo test --workspace --release --locked
+
+# Faults of every kind, in CI's size: minutes
+prove *ARGS:
+    cargo run --release --locked -p proof --features faults -- all {{ ARGS }}
+
+# The same in a release's size: hours; the results are what docs/proof.md shows
+prove-full *ARGS:
+    cargo run --release --locked -p proof --features faults -- all --size full --results docs/proof {{ ARGS }}
+    cargo run --release --locked -p proof --features faults -- page
 
 # Licences, bans and sources of every dependency (needs cargo-deny)
 deny:
