@@ -8,6 +8,8 @@
 //! fault points, `prove committer …` a process that does nothing but commit.
 
 mod bugs;
+mod faults;
+mod proxy;
 mod page;
 mod report;
 mod servers;
@@ -41,6 +43,8 @@ enum Command {
     Bugs(SuiteArgs),
     /// Change a Kafka topic in every way under its readers
     Topics(stack::StackArgs),
+    /// Faults of the network and of the host, between a processor and the real servers
+    Faults(stack::StackArgs),
     /// Put the results of a run into docs/proof.md
     Page(page::PageArgs),
     /// Start or remove the real servers by hand
@@ -69,6 +73,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bugs(args) => told(bugs::run(&args), &args),
         Command::Topics(args) => told(topics::run(&args), &args.suite),
+        Command::Faults(args) => told(faults::run(&args), &args.suite),
         Command::Page(args) => page::run(&args),
         Command::Servers(command) => done(command.run()),
         Command::Processor(cli) => stream_processor::process::main(*cli),
