@@ -9,6 +9,7 @@
 
 mod bugs;
 mod faults;
+mod foreign;
 mod proxy;
 mod page;
 mod report;
@@ -41,6 +42,8 @@ struct Cli {
 enum Command {
     /// Make each known mistake on purpose: one suite must notice
     Bugs(SuiteArgs),
+    /// Let strangers write to, maintain and damage the tables under a processor
+    Foreign(stack::StackArgs),
     /// Change a Kafka topic in every way under its readers
     Topics(stack::StackArgs),
     /// Faults of the network and of the host, between a processor and the real servers
@@ -72,6 +75,7 @@ pub struct SuiteArgs {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bugs(args) => told(bugs::run(&args), &args),
+        Command::Foreign(args) => told(foreign::run(&args), &args.suite),
         Command::Topics(args) => told(topics::run(&args), &args.suite),
         Command::Faults(args) => told(faults::run(&args), &args.suite),
         Command::Page(args) => page::run(&args),

@@ -4,6 +4,7 @@
 //! It must never judge a row: the verifier does, on records whose offsets the broker acknowledged.
 
 mod events;
+mod feed;
 mod processor;
 mod stage;
 mod tables;
@@ -18,12 +19,14 @@ use lakehouse::commit::Lakehouse;
 use lakehouse::storage::Store;
 use stream_processor::job::Job;
 use streamforge::query::Tables;
-use streamforge::verify::{Record, Truth, Verdict, verify};
+use streamforge::verify::invariants::Invariants;
+use streamforge::verify::{Record, Truth, Verdict, verify_ours};
 use tokio::runtime::Runtime;
 
 use crate::servers::{ACCESS_KEY, SECRET_KEY, Servers, WAREHOUSE, until};
 
 pub(crate) use events::{Broken, purchase, purchase_of_bytes, purchase_of_fields};
+pub(crate) use feed::Feed;
 pub(crate) use processor::{Processor, Spawn, Stop};
 pub(crate) use stage::{Case, Found, Refuted, StackArgs, Stage, must, refuted};
 pub(crate) use tables::Stand;
@@ -37,6 +40,9 @@ const NAMESPACE: &str = "marketing_events";
 const THRESHOLD_CENTS: i128 = 5_000;
 /// How long processors may take to commit all that is there: I8's minute.
 pub(crate) const SETTLE_MAX: Duration = Duration::from_mins(1);
+
+/// How much of a processor's last words a table shows.
+const SAID_MAX: usize = 240;
 
 /// Every record that the broker acknowledged, by partition and offset.
 pub(crate) type Ledger = BTreeMap<(i32, i64), Option<Vec<u8>>>;
@@ -72,7 +78,10 @@ impl<'a> Scene<'a> {
         let text = JOB.replace(TOPIC, &name).replace(NAMESPACE, &name);
         let job = Job::parse(&text)?;
         ensure!(job.source.topic == name, "the shipped job no longer reads {TOPIC}");
-        ensure!(job.rejects_spec().namespace == name, "the shipped job no longer fills {NAMESPACE}");
+        ensure!(
+            job.rejects_spec().namespace == name,
+            "the shipped job no longer fills {NAMESPACE}"
+        );
         let job_file = folder.join("job.sql");
         std::fs::write(&job_file, text)?;
         let settings = servers.lakehouse();
@@ -88,6 +97,13 @@ impl<'a> Scene<'a> {
     /// The namespace of its tables, and its topic.
     pub(crate) fn name(&self) -> &str {
         &self.name
+    }
+
+    /// What a processor said at its end, for people: without the name that only this run has.
+    pub(crate) fn said(&self, stop: &Stop) -> String {
+        let short = self.name.rsplit_once('_').map_or(self.name.as_str(), |(short, _)| short);
+        let said: String = stop.said.replace(&self.name, short).chars().take(SAID_MAX).collect();
+        format!("exit {}: {said}", stop.code.unwrap_or(-1))
     }
 
     /// The tables that the job fills.
@@ -185,15 +201,32 @@ impl<'a> Scene<'a> {
         settled.map_err(|err| refuted(format!("{err:#}; the tables stand at {:?}", at())))
     }
 
+    /// The store that holds the tables.
+    pub(crate) fn store(&self) -> Result<Store> {
+        let settings = self.servers.lakehouse();
+        Ok(Store::open(&settings.warehouse, settings.s3.as_ref())?)
+    }
+
+    /// Checks the tables' own books and files, and what is foreign in them.
+    pub(crate) fn look(&self, invariants: &mut Invariants) -> Result<()> {
+        let report = self.runtime.block_on(invariants.look(&self.lake, &self.tables()))?;
+        must(report.violations.is_empty(), || report.violations.join("; "))
+    }
+
     /// Compares the tables with everything that was acknowledged.
     pub(crate) fn judge(&self) -> Result<Verdict> {
+        self.judge_ours("true")
+    }
+
+    /// The same where only rows for which the SQL condition `ours` holds are the job's.
+    pub(crate) fn judge_ours(&self, ours: &str) -> Result<Verdict> {
         let records = self.ledger.iter().map(|((partition, offset), payload)| Record {
             partition: *partition,
             offset: *offset,
             payload: payload.clone(),
         });
         let truth = Truth { threshold_cents: THRESHOLD_CENTS, topic: &self.name };
-        self.runtime.block_on(verify(&self.lake, &self.tables(), &truth, records))
+        self.runtime.block_on(verify_ours(&self.lake, &self.tables(), &truth, records, ours))
     }
 }
 

@@ -18,6 +18,7 @@ pub(crate) const STOP_MAX: Duration = Duration::from_secs(10);
 /// What a processor is told.
 #[derive(Clone, Debug)]
 pub(crate) struct Spawn {
+    before: Vec<OsString>,
     args: Vec<OsString>,
     env: Vec<(String, String)>,
 }
@@ -25,7 +26,7 @@ pub(crate) struct Spawn {
 impl Spawn {
     pub(super) fn new(job: &Path) -> Self {
         let args = vec!["processor".into(), "--job".into(), job.into()];
-        Self { args, env: vec![("RUST_LOG".to_owned(), "info".to_owned())] }
+        Self { before: Vec::new(), args, env: vec![("RUST_LOG".to_owned(), "info".to_owned())] }
     }
 
     /// A setting; said twice, the later one counts.
@@ -45,6 +46,12 @@ impl Spawn {
         if let Some(at) = self.args.iter().position(|arg| arg == name) {
             self.args.drain(at..at + 2);
         }
+        self
+    }
+
+    /// Has it started by a command that becomes it.
+    pub(crate) fn behind(mut self, words: &[&str]) -> Self {
+        self.before = words.iter().map(OsString::from).collect();
         self
     }
 
@@ -82,8 +89,10 @@ pub(crate) struct Processor {
 
 impl Processor {
     pub(super) fn start(spawn: &Spawn, log: PathBuf) -> Result<Self> {
-        let mut command = Command::new(std::env::current_exe()?);
-        command.args(&spawn.args).stdin(Stdio::null()).stdout(Stdio::null());
+        let own = std::env::current_exe()?.into_os_string();
+        let mut words = spawn.before.iter().chain([&own]).chain(&spawn.args);
+        let mut command = Command::new(words.next().unwrap_or(&own));
+        command.args(words).stdin(Stdio::null()).stdout(Stdio::null());
         command.stderr(File::create(&log).with_context(|| log.display().to_string())?);
         // What this process was told is for the suites, but for the mistake that is to be made.
         command.env_clear().envs(seeded());
@@ -112,6 +121,22 @@ impl Processor {
     /// How often its log says `words`.
     pub(crate) fn said(&self, words: &str) -> usize {
         self.log().matches(words).count()
+    }
+
+    /// How many commits of rows to `table` it has logged.
+    pub(crate) fn commits_of(&self, table: &str) -> usize {
+        let of = format!(".{table}\"");
+        let log = self.log();
+        let commits = log.lines().filter(|line| line.contains(r#""message":"committed""#));
+        commits.filter(|line| line.contains(&of) && !line.contains(r#""rows":0"#)).count()
+    }
+
+    /// How many conflicts its commits met, as it logged them.
+    pub(crate) fn conflicts(&self) -> u64 {
+        let log = self.log();
+        let told =
+            log.lines().filter_map(|line| serde_json::from_str::<serde_json::Value>(line).ok());
+        told.filter_map(|line| line.get("conflicts")?.as_u64()).sum()
     }
 
     /// Waits until its log says `words`.

@@ -46,8 +46,7 @@ pub(crate) enum Codec {
 }
 
 impl Codec {
-    pub(crate) const ALL: [Self; 5] =
-        [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
+    pub(crate) const ALL: [Self; 5] = [Self::None, Self::Gzip, Self::Snappy, Self::Lz4, Self::Zstd];
 
     pub(crate) fn name(self) -> &'static str {
         match self {
@@ -177,9 +176,8 @@ impl Topic {
     /// First offset and end of each partition.
     pub(crate) fn marks(&self) -> Result<BTreeMap<i32, (i64, i64)>> {
         let client: BaseConsumer = self.config().create()?;
-        let marks = |partition| {
-            Ok((partition, client.fetch_watermarks(&self.name, partition, ASK_MAX)?))
-        };
+        let marks =
+            |partition| Ok((partition, client.fetch_watermarks(&self.name, partition, ASK_MAX)?));
         self.partitions_by(&client)?.into_iter().map(marks).collect()
     }
 

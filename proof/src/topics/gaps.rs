@@ -38,7 +38,10 @@ pub(super) fn aborted(stage: &Stage) -> Result<Found> {
     let ends = scene.topic.ends()?;
     for (partition, end) in &ends {
         let last = scene.ledger.keys().filter(|(p, _)| p == partition).map(|(_, at)| *at).max();
-        ensure!(last.is_some_and(|last| last + 1 < *end), "partition {partition} ends with a record");
+        ensure!(
+            last.is_some_and(|last| last + 1 < *end),
+            "partition {partition} ends with a record"
+        );
     }
     scene.settle_within(MARKERS_MAX, &mut [&mut processor])?;
     // From a position right behind markers, on to more of them.

@@ -20,7 +20,7 @@ pub(super) fn recreated(stage: &Stage) -> Result<Found> {
     let mut processor = scene.start(&scene.spawn())?;
     let stop = stops(&scene, &mut processor, &["topic was deleted and made again"], &before)?;
     scene.ledger = old;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 /// The same while a processor reads: it must not take the new topic's records for the old one's.
@@ -35,7 +35,7 @@ pub(super) fn recreated_meanwhile(stage: &Stage) -> Result<Found> {
     scene.send(Codec::None, purchases(1_000_000, 900, 2))?;
     let stop = stops(&scene, &mut processor, &["topic"], &before)?;
     scene.ledger = old;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 /// The same while a processor is frozen: when it wakes up, the offset that it wants next is there again.
@@ -51,7 +51,7 @@ pub(super) fn recreated_under_a_frozen(stage: &Stage) -> Result<Found> {
     processor.thaw()?;
     let stop = stops(&scene, &mut processor, &["topic"], &before)?;
     scene.ledger = old;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 /// Partitions are added, and hold records before any processor has heard of them.

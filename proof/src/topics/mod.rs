@@ -15,9 +15,7 @@ use anyhow::{Context, Result};
 
 use crate::report::Outcome;
 use crate::servers::until;
-use crate::stack::{
-    Case, Processor, Scene, Sent, Stage, StackArgs, Stop, must, purchase, refuted,
-};
+use crate::stack::{Case, Processor, Scene, Sent, StackArgs, Stage, Stop, must, purchase, refuted};
 
 /// How long a processor may take to notice that it must not go on.
 pub(crate) const NOTICED_MAX: Duration = Duration::from_secs(90);
@@ -37,7 +35,10 @@ const CASES: &[Case<Stage>] = &[
     Case { name: "recreated while it is read", run: identity::recreated_meanwhile },
     Case { name: "recreated under a frozen reader", run: identity::recreated_under_a_frozen },
     Case { name: "retention passed the position before a start", run: shrunk::retention },
-    Case { name: "retention passed the position of a frozen reader", run: shrunk::retention_meanwhile },
+    Case {
+        name: "retention passed the position of a frozen reader",
+        run: shrunk::retention_meanwhile,
+    },
     Case { name: "log truncated before a start", run: shrunk::truncated },
     Case { name: "log truncated while it is read", run: shrunk::truncated_meanwhile },
     Case { name: "assigned, not seeked: group offsets that lie", run: identity::lying_group },

@@ -35,14 +35,17 @@ pub(super) fn huge(stage: &Stage) -> Result<Found> {
     for number in 0..12 {
         let partition = i32::try_from(number % 2)?;
         records.push(Sent::to(partition, purchase(number)));
-        records.push(Sent::to(partition, match number % 3 {
-            2 => {
-                let mut cut = purchase_of_bytes(1_000 + number, HUGE_BYTES);
-                cut.pop();
-                cut
-            }
-            _ => purchase_of_bytes(1_000 + number, HUGE_BYTES),
-        }));
+        records.push(Sent::to(
+            partition,
+            match number % 3 {
+                2 => {
+                    let mut cut = purchase_of_bytes(1_000 + number, HUGE_BYTES);
+                    cut.pop();
+                    cut
+                }
+                _ => purchase_of_bytes(1_000 + number, HUGE_BYTES),
+            },
+        ));
     }
     let (plain, packed) = records.split_at(12);
     scene.send(Codec::None, plain.iter().cloned())?;

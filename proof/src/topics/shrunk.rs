@@ -21,7 +21,7 @@ pub(super) fn retention(stage: &Stage) -> Result<Found> {
     let mut processor = scene.start(&scene.spawn())?;
     let stop = stops(&scene, &mut processor, &["records are lost", "retention"], &before)?;
     scene.ledger = read;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 /// Retention deletes more than was read while the reader is frozen; it wakes up in front of the hole.
@@ -39,7 +39,7 @@ pub(super) fn retention_meanwhile(stage: &Stage) -> Result<Found> {
     processor.thaw()?;
     let stop = stops(&scene, &mut processor, &["can't be read on", "offset"], &before)?;
     scene.ledger = read;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 /// The broker loses its disk's last part: same topic, fewer records than the tables hold.
@@ -49,7 +49,7 @@ pub(super) fn truncated(stage: &Stage) -> Result<Found> {
     truncate(&scene)?;
     let mut processor = scene.start(&scene.spawn())?;
     let stop = stops(&scene, &mut processor, &["the log was cut"], &before)?;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 /// The same while a processor reads.
@@ -61,7 +61,7 @@ pub(super) fn truncated_meanwhile(stage: &Stage) -> Result<Found> {
     let before = fingerprint(&scene)?;
     truncate(&scene)?;
     let stop = stops(&scene, &mut processor, &["can't be read on", "offset"], &before)?;
-    Ok(Found::new(1, format!("stopped: {}", stop.said)).judged(scene.judge()?))
+    Ok(Found::new(1, scene.said(&stop)).judged(scene.judge()?))
 }
 
 fn read_and_stop(scene: &mut Scene<'_>) -> Result<String> {
