@@ -168,6 +168,23 @@ async fn a_column_that_someone_else_added_is_left_to_them() {
 }
 
 #[tokio::test]
+async fn a_column_that_was_renamed_under_a_running_job_is_refused() {
+    let world = World::new();
+    let sink = world.sink().await;
+    sink.pin(&source(), &offsets([(0, 0)])).await.unwrap();
+    let fields = world.metadata().current_schema().as_struct().fields().to_vec();
+    let renamed = fields.into_iter().map(|field| match field.name.as_str() {
+        "id" => iceberg::spec::NestedField { name: "key".to_owned(), ..(*field).clone() }.into(),
+        _ => field,
+    });
+    let schema = iceberg::spec::Schema::builder().with_fields(renamed.collect::<Vec<_>>());
+    world.change(|builder| builder.add_current_schema(schema.build().unwrap())).await;
+    let Err(err) = sink.commit(&request(&[(0, 0, 3)])).await else { panic!("it is committed") };
+    assert_eq!(err.kind(), Kind::Refused);
+    assert!(err.to_string().contains("`id` is called `key` now"), "{err}");
+}
+
+#[tokio::test]
 async fn an_older_writer_goes_on_beside_a_newer_one() {
     let mut world = World::new();
     let old = world.sink().await;
