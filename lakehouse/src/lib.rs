@@ -23,6 +23,8 @@ pub mod commit;
 pub mod scan;
 
 pub mod faults;
+#[cfg(feature = "faults")]
+pub mod simulated;
 
 mod error;
 

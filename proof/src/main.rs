@@ -14,6 +14,7 @@ mod proxy;
 mod page;
 mod report;
 mod servers;
+mod sim;
 mod size;
 mod stack;
 mod topics;
@@ -44,6 +45,8 @@ enum Command {
     Bugs(SuiteArgs),
     /// Let strangers write to, maintain and damage the tables under a processor
     Foreign(stack::StackArgs),
+    /// Play every fault against the real pipeline and commit, in memory, from seeds
+    Sim(sim::SimArgs),
     /// Change a Kafka topic in every way under its readers
     Topics(stack::StackArgs),
     /// Faults of the network and of the host, between a processor and the real servers
@@ -76,6 +79,7 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bugs(args) => told(bugs::run(&args), &args),
         Command::Foreign(args) => told(foreign::run(&args), &args.suite),
+        Command::Sim(args) => told(sim::run(&args), &args.suite),
         Command::Topics(args) => told(topics::run(&args), &args.suite),
         Command::Faults(args) => told(faults::run(&args), &args.suite),
         Command::Page(args) => page::run(&args),

@@ -8,13 +8,14 @@ use std::time::Duration;
 use anyhow::{Context, Result, bail};
 use lakehouse::Kind;
 use lakehouse::avro::{Codec, DayWriter};
-use lakehouse::commit::{CommitOutcome, CommitReport, CommitRequest, Lakehouse, SinkTable};
+use lakehouse::commit::{
+    CommitOutcome, CommitReport, CommitRequest, Lakehouse, SinkTable, attempt_id, pause,
+};
 use lakehouse::datafile::EncodedFile;
 use lakehouse::ids::PartitionId;
 use lakehouse::position::Source;
 use lakehouse::spec::TableSpec;
 use tracing::{debug, warn};
-use uuid::Uuid;
 
 use crate::pipeline::{Blueprint, Starts};
 
@@ -159,7 +160,7 @@ impl Sink {
                 rejected: blueprint.counts.rejected,
             },
             files: uploaded,
-            attempt: Uuid::now_v7(),
+            attempt: attempt_id(),
             deadline: ATTEMPTS_FOR,
         };
         // The attempt's id stays the same: a commit that landed unseen is recognised as ours.
@@ -193,7 +194,7 @@ async fn retry<T, F>(
 where
     F: Future<Output = lakehouse::Result<T>>,
 {
-    let mut pause = RETRY_MIN;
+    let mut wait = RETRY_MIN;
     loop {
         match attempt().await {
             Ok(done) => return Ok(done),
@@ -204,8 +205,8 @@ where
             }
             Err(err) => return Err(err).with_context(|| table.to_owned()),
         }
-        tokio::time::sleep(pause).await;
-        pause = (pause * 2).min(RETRY_MAX);
+        pause(wait).await;
+        wait = (wait * 2).min(RETRY_MAX);
     }
 }
 

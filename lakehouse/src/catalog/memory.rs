@@ -1,4 +1,4 @@
-//! A catalog in this process, for tests: what a REST server does, without the wire.
+//! A catalog in this process, for tests and the simulator: what a REST server does, without the wire.
 //!
 //! Like a server it checks the requirements against the table as it *is*, and applies the updates to
 //! that, so a change that slips through the fence does its harm here as well.
@@ -68,14 +68,25 @@ impl MemoryCatalog {
 
     fn base(&self, ident: &TableIdent, held: (String, TableMetadata)) -> Result<Base> {
         let (location, metadata) = held;
-        let json = serde_json::to_vec(&metadata).unwrap();
-        let refs = Refs::from_metadata(&json).unwrap();
+        let corrupt = |err| Error::new(Kind::Corrupt, "not readable").because(err);
+        let json = serde_json::to_vec(&metadata).map_err(corrupt)?;
+        let refs = Refs::from_metadata(&json).map_err(corrupt)?;
         Ok(Base { table: table(ident, &self.file_io, location, metadata)?, refs })
     }
 }
 
 fn location(metadata: &TableMetadata) -> String {
     format!("{}/metadata/{}.metadata.json", metadata.location(), crate::commit::shell::uuid())
+}
+
+pub(crate) fn table_creation(ident: &TableIdent, creation: &Creation) -> TableCreation {
+    TableCreation::builder()
+        .name(ident.name().to_owned())
+        .location(format!("file:///memory/{}/{}", ident.namespace().join("."), ident.name()))
+        .schema(creation.schema.clone())
+        .partition_spec(creation.partition.clone())
+        .properties(creation.properties.clone())
+        .build()
 }
 
 #[async_trait]
@@ -85,22 +96,20 @@ impl Catalog for MemoryCatalog {
     }
 
     async fn create(&self, ident: &TableIdent, creation: &Creation) -> Result<Base> {
-        let creation = TableCreation::builder()
-            .name(ident.name().to_owned())
-            .location(format!("file:///memory/{}/{}", ident.namespace().join("."), ident.name()))
-            .schema(creation.schema.clone())
-            .partition_spec(creation.partition.clone())
-            .properties(creation.properties.clone())
-            .build();
-        self.make(ident, creation).unwrap();
-        self.load(ident).await.map(Option::unwrap)
+        let made = self.make(ident, table_creation(ident, creation));
+        made.map_err(|err| Error::new(Kind::Config, "bad request").because(err))?;
+        let gone = || Error::new(Kind::Retry, "the table is gone again");
+        self.load(ident).await?.ok_or_else(gone)
     }
 
     async fn publish(&self, base: &Base, change: Change) -> Answer {
         let ident = base.table.identifier();
         match self.apply(ident, &change.requirements, change.built.changes) {
             Ok(None) => Answer::Conflict,
-            Ok(Some(held)) => Answer::Committed(self.base(ident, held).unwrap()),
+            Ok(Some(held)) => match self.base(ident, held) {
+                Ok(base) => Answer::Committed(base),
+                Err(err) => Answer::Unknown(err),
+            },
             Err(err) => Answer::Unknown(Error::new(Kind::Config, "bad request").because(err)),
         }
     }

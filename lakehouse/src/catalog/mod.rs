@@ -29,7 +29,7 @@ mod sqlite;
 
 #[cfg(test)]
 pub(crate) mod faulty;
-#[cfg(test)]
+#[cfg(any(test, feature = "faults"))]
 pub(crate) mod memory;
 #[cfg(test)]
 mod rest_server;
@@ -156,7 +156,7 @@ pub(crate) trait Catalog: Send + Sync {
 }
 
 /// Makes the handle that reading and writing manifests needs.
-fn table(
+pub(crate) fn table(
     ident: &TableIdent,
     file_io: &iceberg::io::FileIO,
     location: String,

@@ -38,6 +38,7 @@ mod tests;
 #[cfg(test)]
 pub(crate) use evolve::creation;
 pub use read::{AsOf, Branch, ReadTable, SnapshotInfo};
+pub use shell::{pause, uuid as attempt_id};
 pub use sink::SinkTable;
 pub use types::{CommitOutcome, CommitReport, CommitRequest, Counts, Made, UploadedFile};
 
@@ -84,6 +85,16 @@ impl Lakehouse {
         let catalog = catalog::open(&settings.catalog, store.warehouse(), &store).await?;
         let snapshots_kept = settings.snapshots_kept;
         Ok(Self { catalog, store, snapshots_kept, pauses: retry::PAUSES })
+    }
+
+    /// On servers that the simulator plays.
+    #[cfg(feature = "faults")]
+    pub(crate) fn simulated(
+        catalog: Arc<dyn Catalog>,
+        store: Store,
+        snapshots_kept: usize,
+    ) -> Self {
+        Self { catalog, store, snapshots_kept, pauses: retry::PAUSES }
     }
 
     /// The table that `spec` describes: made if it is missing, evolved if it is compatible. It is

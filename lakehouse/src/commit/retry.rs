@@ -1,6 +1,6 @@
 //! When to try again, and when to give up.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::shell;
 use crate::{Error, Kind, Result};
@@ -31,7 +31,7 @@ pub(super) const PAUSES: Pauses = Pauses {
 
 /// The state of one loop: pauses double, each is a random part of its limit.
 pub(super) struct Retry {
-    started: Instant,
+    started: shell::Stopwatch,
     deadline: Duration,
     pauses: Pauses,
     conflicts: u32,
@@ -51,6 +51,12 @@ impl Retry {
 
     pub(super) fn conflicts(&self) -> u32 {
         self.conflicts
+    }
+
+    /// Failures since the last plain answer.
+    #[cfg(feature = "faults")]
+    pub(super) fn failures(&self) -> u32 {
+        self.failures
     }
 
     /// Someone else was first.

@@ -17,6 +17,11 @@ use crate::catalog::{Answer, Base, Catalog, FencedCatalog};
 use crate::datafile::EncodedFile;
 use crate::ids::{Offset, PartitionId, SnapshotId};
 use crate::position::{Decision, Position, Ranges, Source, decide};
+#[cfg(feature = "faults")]
+use crate::{
+    faults::{Bug, made},
+    position::undecided,
+};
 use crate::spec::TableSpec;
 use crate::storage::Store;
 use crate::{Error, Kind, Result};
@@ -216,9 +221,8 @@ impl SinkTable {
     pub async fn commit(&self, request: &CommitRequest) -> Result<CommitOutcome> {
         request.check()?;
         let mut retry = Retry::new(request.deadline, self.inner.pauses);
-        let done =
-            tokio::time::timeout(request.deadline, self.commit_loop(request, &mut retry)).await;
-        done.unwrap_or_else(|_| Err(retry.late(LATE)))
+        let done = shell::within(request.deadline, self.commit_loop(request, &mut retry)).await;
+        done.unwrap_or_else(|| Err(retry.late(LATE)))
     }
 
     async fn commit_loop(
@@ -255,7 +259,14 @@ impl SinkTable {
         let (fenced, position) = self.read(&request.source).await?;
         crate::faults::point("commit.read");
         let attempt = facts::attempt(fenced.base().metadata(), request.attempt);
-        let permit = match decide(&position, &request.ranges, attempt) {
+        let decision = decide(&position, &request.ranges, attempt);
+        // S2: what failed was not applied, so it is sent again to whatever is there.
+        #[cfg(feature = "faults")]
+        let decision = match made(Bug::S2UnavailableIsNotApplied) && retry.failures() > 0 {
+            true if *attempts > 0 => undecided(&position, &request.ranges),
+            _ => decision,
+        };
+        let permit = match decision {
             Decision::Append(permit) => permit,
             Decision::AlreadyCommitted => {
                 return Ok(Pass::Done(CommitOutcome::AlreadyCommitted { position }));
@@ -284,6 +295,11 @@ impl SinkTable {
             attempt: request.attempt,
             snapshots_kept: self.inner.snapshots_kept,
         };
+        // S10: the position first, the rejected rows after it.
+        #[cfg(feature = "faults")]
+        if made(Bug::S10RejectAfterPosition) && self.inner.ident.name() == "rejected_events" {
+            return self.rows_after_position(fenced, &append, base).await;
+        }
         let published = snapshot::publish(fenced, &append, &self.inner.manifests).await?;
         let Published { answer, snapshot, manifests } = published;
         Ok(match answer {
@@ -303,7 +319,14 @@ impl SinkTable {
                 crate::faults::point("commit.conflict");
                 Pass::Conflict
             }
-            Answer::Unknown(err) => Pass::Unknown { base, err },
+            Answer::Unknown(err) => {
+                // S3: what did not get in is thrown away.
+                #[cfg(feature = "faults")]
+                if made(Bug::S3DeleteAfterUnknown) {
+                    self.delete_files(request).await;
+                }
+                Pass::Unknown { base, err }
+            }
         })
     }
 
@@ -359,5 +382,9 @@ impl SinkTable {
         self.inner.newest.fetch_max(metadata.last_sequence_number(), Ordering::AcqRel);
     }
 }
+
+#[cfg(feature = "faults")]
+#[path = "mistakes.rs"]
+mod mistakes;
 
 const LATE: &str = "the commit did not end in time, and its outcome is not known";

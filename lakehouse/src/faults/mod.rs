@@ -15,7 +15,7 @@ pub enum Bug {
     S3DeleteAfterUnknown,
     /// The position is looked for in the current snapshot only.
     S4CurrentSnapshotOnly,
-    /// A batch that starts above or at the table's offset is accepted.
+    /// A batch is accepted where the table's offset is at its start or above it.
     S5GreaterOrEqual,
     /// A commit records the offsets of its own partitions only.
     S6OwnPartitionsOnly,

@@ -9,6 +9,7 @@ use std::fmt;
 
 use serde::Deserialize;
 
+use crate::faults::{Bug, made};
 use crate::ids::{Offset, PartitionId};
 use crate::{Error, Kind, Result};
 
@@ -120,7 +121,9 @@ impl Position {
     }
 
     fn advanced(&self, batch: &Ranges) -> Self {
-        let mut advanced = self.clone();
+        // S6: the partitions of other workers are forgotten.
+        let own_only = made(Bug::S6OwnPartitionsOnly);
+        let mut advanced = if own_only { Self::empty(self.source.clone()) } else { self.clone() };
         advanced.offsets.extend(batch.iter().map(|(partition, range)| (partition, range.end())));
         advanced
     }
@@ -213,6 +216,11 @@ pub enum Decision {
 /// A start must *equal* the table's offset. `>=` would accept a batch whose first records another
 /// incarnation has committed already, and write them twice.
 pub fn decide(table: &Position, batch: &Ranges, attempt: Attempt) -> Decision {
+    // S1: nothing is compared, as in iceberg-rust's own transactions.
+    #[cfg(feature = "faults")]
+    if made(Bug::S1StockCommit) {
+        return undecided(table, batch);
+    }
     let holds_all = || batch.iter().all(|(p, range)| table.get(p) >= Some(range.end()));
     if attempt == Attempt::Landed && holds_all() {
         return Decision::AlreadyCommitted;
@@ -221,11 +229,19 @@ pub fn decide(table: &Position, batch: &Ranges, attempt: Attempt) -> Decision {
         let batch = range.start();
         match table.get(partition) {
             Some(held) if held == batch => {}
+            // S5: a table that is further on will do, too.
+            Some(held) if held > batch && made(Bug::S5GreaterOrEqual) => {}
             Some(held) if held > batch => {
                 return Decision::Fenced { partition, table: held, batch };
             }
             held => return Decision::Gap { partition, table: held, batch },
         }
     }
+    Decision::Append(CommitPermit { position: table.advanced(batch) })
+}
+
+/// What is done in place of deciding where a mistake is made on purpose.
+#[cfg(feature = "faults")]
+pub(crate) fn undecided(table: &Position, batch: &Ranges) -> Decision {
     Decision::Append(CommitPermit { position: table.advanced(batch) })
 }

@@ -142,6 +142,19 @@ impl Store {
         Ok(Self { warehouse: warehouse.into(), place, objects })
     }
 
+    /// A store whose objects the simulator keeps.
+    #[cfg(feature = "faults")]
+    pub(crate) fn simulated(warehouse: &str, objects: Arc<dyn ObjectStore>) -> Self {
+        Self { warehouse: warehouse.into(), place: Place::Disk, objects }
+    }
+
+    /// Deletes the file at `location`: only a mistake made on purpose does that.
+    #[cfg(feature = "faults")]
+    pub(crate) async fn delete(&self, location: &str) -> Result<()> {
+        let path = self.path(location)?;
+        self.objects.delete(&path).await.map_err(|err| failed("the file stays", location, &err))
+    }
+
     /// The warehouse's location, without a slash at its end.
     pub fn warehouse(&self) -> &str {
         &self.warehouse
