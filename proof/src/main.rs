@@ -10,11 +10,11 @@
 mod bugs;
 mod faults;
 mod foreign;
+mod full_stack;
 mod proxy;
 mod page;
 mod report;
 mod servers;
-mod sim;
 mod size;
 mod stack;
 mod topics;
@@ -45,12 +45,12 @@ enum Command {
     Bugs(SuiteArgs),
     /// Let strangers write to, maintain and damage the tables under a processor
     Foreign(stack::StackArgs),
-    /// Play every fault against the real pipeline and commit, in memory, from seeds
-    Sim(sim::SimArgs),
     /// Change a Kafka topic in every way under its readers
     Topics(stack::StackArgs),
     /// Faults of the network and of the host, between a processor and the real servers
     Faults(stack::StackArgs),
+    /// Kill every process of the whole stack under load
+    FullStack(full_stack::FullStackArgs),
     /// Put the results of a run into docs/proof.md
     Page(page::PageArgs),
     /// Start or remove the real servers by hand
@@ -79,9 +79,9 @@ fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bugs(args) => told(bugs::run(&args), &args),
         Command::Foreign(args) => told(foreign::run(&args), &args.suite),
-        Command::Sim(args) => told(sim::run(&args), &args.suite),
         Command::Topics(args) => told(topics::run(&args), &args.suite),
         Command::Faults(args) => told(faults::run(&args), &args.suite),
+        Command::FullStack(args) => told(full_stack::run(&args), &args.stack.suite),
         Command::Page(args) => page::run(&args),
         Command::Servers(command) => done(command.run()),
         Command::Processor(cli) => stream_processor::process::main(*cli),
