@@ -256,6 +256,7 @@ impl SinkTable {
         refused: &mut Option<(String, Error)>,
         retry: &Retry,
     ) -> Result<Pass> {
+        let lost = retry.elapsed();
         let (fenced, position) = self.read(&request.source).await?;
         crate::faults::point("commit.read");
         let attempt = facts::attempt(fenced.base().metadata(), request.attempt);
@@ -312,6 +313,7 @@ impl SinkTable {
                     attempts: *attempts,
                     conflicts: retry.conflicts(),
                     manifests,
+                    lost,
                     elapsed: retry.elapsed(),
                 }))
             }

@@ -135,6 +135,8 @@ pub struct CommitReport {
     pub conflicts: u32,
     /// Manifests in the new snapshot.
     pub manifests: usize,
+    /// From the call to the beginning of the try that landed.
+    pub lost: Duration,
     /// From the call to the answer.
     pub elapsed: Duration,
 }

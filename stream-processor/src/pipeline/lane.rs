@@ -1,8 +1,11 @@
 //! One sink table's way through the machine: what is open, what is in flight, where the table stands.
 
+use std::time::Duration;
+
 use lakehouse::ids::{Offset, PartitionId};
 use lakehouse::position::Ranges;
 
+use super::turn::Turn;
 use super::{Limits, Starts, Timestamp};
 
 /// What became of the records of some ranges, as seen by one table. The last three sum to the first.
@@ -40,6 +43,7 @@ pub struct Blueprint {
 
 #[derive(Debug)]
 struct InFlight {
+    sealed: Timestamp,
     ranges: Ranges,
     bytes: usize,
 }
@@ -53,9 +57,13 @@ pub(super) struct Lane {
     committed: Starts,
     ranges: Ranges,
     counts: Counts,
+    /// When the oldest open record came.
     since: Option<Timestamp>,
+    /// When the oldest open row came.
+    rows_since: Option<Timestamp>,
     bytes: usize,
     in_flight: Option<InFlight>,
+    turn: Turn,
 }
 
 impl Lane {
@@ -67,8 +75,10 @@ impl Lane {
             ranges: Ranges::default(),
             counts: Counts::default(),
             since: None,
+            rows_since: None,
             bytes: 0,
             in_flight: None,
+            turn: Turn::default(),
         }
     }
 
@@ -97,6 +107,9 @@ impl Lane {
         }
         self.counts.add(counts);
         self.since.get_or_insert(now);
+        if counts.written > 0 {
+            self.rows_since.get_or_insert(now);
+        }
         true
     }
 
@@ -136,6 +149,15 @@ impl Lane {
         self.bytes >= limits.bytes_max || self.counts.written >= limits.rows_max
     }
 
+    fn is_due(&self, limits: &Limits, now: Timestamp) -> bool {
+        let due = |since: Option<Timestamp>, wait| {
+            since.is_some_and(|since| now >= self.turn.due(since, wait, limits.age_max))
+        };
+        // Without a turn, rows that come late into an old part go at once.
+        let rows = if self.turn.is_taken() { self.rows_since } else { self.rows_since.and(self.since) };
+        due(rows, limits.age_max) || due(self.since, limits.heartbeat)
+    }
+
     pub(super) fn seal_if_due(
         &mut self,
         limits: &Limits,
@@ -145,32 +167,38 @@ impl Lane {
         if self.in_flight.is_some() || self.is_empty() {
             return None;
         }
-        let age_max = if self.counts.written > 0 { limits.age_max } else { limits.heartbeat };
-        let old = self.since.is_some_and(|since| now.saturating_sub(since) >= age_max);
-        if !(flush || old || self.is_big(limits)) {
+        if !(flush || self.is_due(limits, now) || self.is_big(limits)) {
             return None;
         }
         let ranges = std::mem::take(&mut self.ranges);
         let bytes = std::mem::take(&mut self.bytes);
-        self.in_flight = Some(InFlight { ranges: ranges.clone(), bytes });
-        self.since = None;
+        self.in_flight = Some(InFlight { sealed: now, ranges: ranges.clone(), bytes });
+        (self.since, self.rows_since) = (None, None);
         Some(Blueprint { lane: self.index, ranges, counts: std::mem::take(&mut self.counts) })
     }
 
     pub(super) fn drop_open(&mut self) {
         self.ranges = Ranges::default();
         self.counts = Counts::default();
-        self.since = None;
+        (self.since, self.rows_since) = (None, None);
         self.bytes = 0;
+    }
+
+    pub(super) fn crowded(&mut self, limits: &Limits, lost: Duration, chance: u64) {
+        if let Some(flying) = &self.in_flight {
+            self.turn.crowded(limits.age_max, flying.sealed.saturating_add(lost), chance);
+        }
     }
 
     pub(super) fn landed(&mut self, position: Starts) {
         self.in_flight = None;
         self.committed = position;
+        self.turn.landed();
     }
 
     pub(super) fn dropped(&mut self) {
         self.in_flight = None;
+        self.turn.landed();
     }
 
     pub(super) fn committed(&self, partition: PartitionId) -> Option<Offset> {

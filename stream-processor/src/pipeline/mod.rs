@@ -7,9 +7,12 @@
 //! Each sink table is a function of the input and moves on its own `Lane`. The reader stands at the
 //! smallest of their positions; a lane lets pass what its table already holds.
 
+#[cfg(test)]
+mod crowd;
 mod lane;
 #[cfg(test)]
 mod tests;
+mod turn;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -46,7 +49,7 @@ pub struct Limits {
     pub bytes_max: usize,
     /// Age of the oldest row that is not committed.
     pub age_max: Duration,
-    /// Age of the oldest record that is not committed, where no row came of any.
+    /// Age of the oldest record that is not committed, where no row came of any; not below the other age.
     pub heartbeat: Duration,
     /// Encoded bytes open or in flight over all tables; beyond it no chunk is taken.
     pub budget_bytes: usize,
@@ -78,6 +81,9 @@ pub enum Event {
     Tick,
     /// A sealed batch is in its table, which now stands at these offsets.
     Committed(usize, Starts),
+    /// The lane's commit in flight met other writers, and got through so much later. Comes before the commit's end,
+    /// with a random number: all chance that this machine has.
+    Crowded(usize, Duration, u64),
     /// Another writer moved a lane's table: its batch was dropped.
     Fenced(usize),
     /// The answer to [`Action::Reload`].
@@ -165,6 +171,7 @@ impl Pipeline {
             Event::Weighed(bytes) => self.weighed(&bytes),
             Event::Tick => {}
             Event::Committed(lane, position) => self.committed(lane, position, &mut actions),
+            Event::Crowded(lane, lost, chance) => self.crowded(lane, lost, chance),
             Event::Fenced(lane) => self.fenced(lane, &mut actions),
             Event::Repositioned(starts) => self.repositioned(&starts, &mut actions),
             Event::Stop => self.stopping = true,
@@ -249,6 +256,12 @@ impl Pipeline {
         if group != self.told_group && !group.is_empty() {
             self.told_group.clone_from(&group);
             actions.push(Action::CommitGroup(group));
+        }
+    }
+
+    fn crowded(&mut self, lane: usize, lost: Duration, chance: u64) {
+        if let Some(lane) = self.lanes.get_mut(lane) {
+            lane.crowded(&self.limits, lost, chance);
         }
     }
 

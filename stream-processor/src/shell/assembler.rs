@@ -13,6 +13,7 @@ use lakehouse::position::Source;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{info, warn};
+use uuid::Uuid;
 
 use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timestamp};
 use crate::sink::{Landed, Sink};
@@ -138,6 +139,9 @@ impl Assembly {
                 match outcome {
                     Landed::Committed { position, report } => {
                         self.show_commit(batch, took, &position, report.as_ref());
+                        if let Some(report) = report.filter(|report| report.conflicts > 0) {
+                            self.step(Event::Crowded(lane, report.lost, chance()), None)?;
+                        }
                         self.step(Event::Committed(lane, position), None)
                     }
                     Landed::Fenced => {
@@ -321,6 +325,7 @@ impl Assembly {
                 table = table.name,
                 rows,
                 took_ms = table.last_commit_ms,
+                conflicts,
                 snapshot = table.last_snapshot,
                 ?position,
                 "committed"
@@ -331,6 +336,11 @@ impl Assembly {
             CommitEntry { at: now, table, records, rows, files, bytes, took, snapshot, conflicts };
         self.io.journal.send_modify(|journal| journal.commit(entry));
     }
+}
+
+/// A random number, for the machine has none of its own.
+fn chance() -> u64 {
+    Uuid::new_v4().as_u64_pair().1
 }
 
 /// Changes what is told of one table.
