@@ -15,6 +15,7 @@ use std::sync::Arc;
 use iceberg::{NamespaceIdent, TableIdent};
 
 use crate::catalog::{self, Answer, Catalog, CatalogSettings, FencedCatalog};
+use crate::faults::{Bug, made};
 use crate::spec::TableSpec;
 use crate::storage::{S3Settings, Store};
 use crate::{Error, Kind, Result};
@@ -82,6 +83,9 @@ impl Lakehouse {
     pub async fn open(settings: &LakehouseSettings) -> Result<Self> {
         let store = Store::open(&settings.warehouse, settings.s3.as_ref())?;
         store.check().await?;
+        if made(Bug::S12TableLogged) {
+            store.log_with_credentials(settings.s3.as_ref());
+        }
         let catalog = catalog::open(&settings.catalog, store.warehouse(), &store).await?;
         let snapshots_kept = settings.snapshots_kept;
         Ok(Self { catalog, store, snapshots_kept, pauses: retry::PAUSES })

@@ -50,7 +50,7 @@ const BACKOFF_MIN: Duration = Duration::from_millis(50);
 const BACKOFF_MAX: Duration = Duration::from_secs(5);
 
 /// How to reach an S3 store.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct S3Settings {
     /// Such as `http://127.0.0.1:9003`; `None` is AWS itself.
     pub endpoint: Option<String>,
@@ -62,6 +62,17 @@ pub struct S3Settings {
     pub secret_key: Secret,
     /// Whether the bucket stands in the path, as `MinIO` wants it, or in the host name, as AWS does.
     pub path_style: bool,
+}
+
+impl fmt::Debug for S3Settings {
+    /// Without either key: half of a pair helps whoever looks for the other.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("S3Settings")
+            .field("endpoint", &self.endpoint)
+            .field("region", &self.region)
+            .field("path_style", &self.path_style)
+            .finish_non_exhaustive()
+    }
 }
 
 /// A text that must not be shown: its `Debug` is redacted, and it has no `Display`.
@@ -153,6 +164,16 @@ impl Store {
     pub(crate) async fn delete(&self, location: &str) -> Result<()> {
         let path = self.path(location)?;
         self.objects.delete(&path).await.map_err(|err| failed("the file stays", location, &err))
+    }
+
+    /// Logs a table's store as iceberg's own catalogs make it, credentials and all: the mistake S12.
+    pub(crate) fn log_with_credentials(&self, s3: Option<&S3Settings>) {
+        let Some(s3) = s3 else { return };
+        let table = FileIOBuilder::new(self.storage_factory())
+            .with_prop("s3.access-key-id", &s3.access_key)
+            .with_prop("s3.secret-access-key", s3.secret_key.reveal())
+            .build();
+        tracing::debug!(?table, "opened");
     }
 
     /// The warehouse's location, without a slash at its end.

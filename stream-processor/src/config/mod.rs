@@ -239,6 +239,25 @@ mod tests {
     }
 
     #[test]
+    fn credentials_in_an_address_are_refused_and_not_shown() {
+        let job =
+            crate::job::Job::parse(include_str!("../../sql-jobs/transform_pipeline.sql")).unwrap();
+        for (flag, word) in [
+            ("--s3-endpoint=http://me:canary@store:9000", "must not hold credentials"),
+            ("--s3-endpoint=htp://me:canary@store:9000", "does not start with"),
+            ("--catalog-uri=htp://me:canary@catalog", "is neither"),
+            ("--warehouse=s4://me:canary@bucket", "is neither"),
+        ] {
+            let typed = ["stream-processor", "--s3-access-key=a", "--s3-secret-key=b", flag];
+            let cli = Cli::try_parse_from(typed).unwrap();
+            let refused = Config::check(&cli.run, &job.source).unwrap_err().to_string();
+            assert!(refused.contains(word), "{refused}");
+            assert!(!refused.contains("canary"), "{refused}");
+            assert!(!format!("{cli:?}").contains("canary"), "{cli:?}");
+        }
+    }
+
+    #[test]
     fn secrets_are_in_no_debug_output() {
         let typed = [
             "stream-processor",
@@ -254,6 +273,7 @@ mod tests {
             crate::job::Job::parse(include_str!("../../sql-jobs/transform_pipeline.sql")).unwrap();
         let config = Config::check(&cli.run, &job.source).unwrap();
         for shown in [format!("{config:?}"), format!("{cli:?}")] {
+            assert!(!shown.contains("canary-key"), "{shown}");
             assert!(!shown.contains("canary-secret"), "{shown}");
             assert!(!shown.contains("canary-password"), "{shown}");
         }

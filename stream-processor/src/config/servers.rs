@@ -12,6 +12,7 @@ use lakehouse::storage::{S3Settings, Secret};
 use super::properties;
 use crate::job::SourceTable;
 use crate::kafka::ConsumerSettings;
+use crate::status::address;
 
 /// The catalog on the platform.
 const CATALOG_URI: &str = "http://iceberg-catalog-svc:8181";
@@ -118,6 +119,7 @@ impl LakehouseArgs {
         } else if uri.starts_with("http://") || uri.starts_with("https://") {
             CatalogSettings::Rest { uri: uri.to_owned(), warehouse: None, token: None }
         } else {
+            let uri = address(uri);
             bail!("ICEBERG_CATALOG_URI `{uri}` is neither http(s)://… nor sqlite:///file");
         };
         let s3 = if self.warehouse.starts_with("s3://") {
@@ -127,7 +129,7 @@ impl LakehouseArgs {
         } else {
             bail!(
                 "ICEBERG_WAREHOUSE `{}` is neither s3://bucket/… nor file:///folder",
-                self.warehouse
+                address(&self.warehouse)
             );
         };
         Ok(LakehouseSettings { s3, ..LakehouseSettings::new(catalog, &self.warehouse) })
@@ -135,8 +137,14 @@ impl LakehouseArgs {
 
     fn s3(&self) -> Result<S3Settings> {
         let endpoint = self.s3_endpoint.trim_end_matches('/');
+        let shown = address(endpoint);
         if !endpoint.starts_with("http://") && !endpoint.starts_with("https://") {
-            bail!("S3_ENDPOINT `{endpoint}` does not start with http:// or https://");
+            bail!("S3_ENDPOINT `{shown}` does not start with http:// or https://");
+        }
+        if shown != endpoint {
+            bail!(
+                "S3_ENDPOINT `{shown}` must not hold credentials or parameters; set S3_ACCESS_KEY and S3_SECRET_KEY"
+            );
         }
         let given = |key: &Option<String>| key.clone().filter(|key| !key.is_empty());
         Ok(S3Settings {
@@ -155,9 +163,9 @@ impl LakehouseArgs {
 impl fmt::Debug for LakehouseArgs {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("LakehouseArgs")
-            .field("catalog_uri", &self.catalog_uri())
-            .field("warehouse", &self.warehouse)
-            .field("s3_endpoint", &self.s3_endpoint)
+            .field("catalog_uri", &address(self.catalog_uri()))
+            .field("warehouse", &address(&self.warehouse))
+            .field("s3_endpoint", &address(&self.s3_endpoint))
             .field("s3_region", &self.s3_region)
             .finish_non_exhaustive()
     }
