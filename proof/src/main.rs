@@ -14,6 +14,7 @@ mod full_stack;
 mod proxy;
 mod page;
 mod report;
+mod secrets;
 mod servers;
 mod size;
 mod stack;
@@ -51,6 +52,8 @@ enum Command {
     Faults(stack::StackArgs),
     /// Kill every process of the whole stack under load
     FullStack(full_stack::FullStackArgs),
+    /// Look for the credentials in all that a processor says
+    Secrets(secrets::SecretsArgs),
     /// Put the results of a run into docs/proof.md
     Page(page::PageArgs),
     /// Start or remove the real servers by hand
@@ -82,6 +85,7 @@ fn main() -> ExitCode {
         Command::Topics(args) => told(topics::run(&args), &args.suite),
         Command::Faults(args) => told(faults::run(&args), &args.suite),
         Command::FullStack(args) => told(full_stack::run(&args), &args.stack.suite),
+        Command::Secrets(args) => told(secrets::run(&args), &args.stack.suite),
         Command::Page(args) => page::run(&args),
         Command::Servers(command) => done(command.run()),
         Command::Processor(cli) => stream_processor::process::main(*cli),
