@@ -1,6 +1,6 @@
 -- The pipeline, in Flink SQL: what is read, what is kept, and under which names.
 --
--- stream-processor runs this file as it is; so does Apache Flink. docs/job-sql.md lists what may stand
+-- stream-processor runs this file as it is; so does Apache Flink. docs/sql.md lists what may stand
 -- here. A record that does not fit the declaration below goes to marketing_events.rejected_events with
 -- its reason; a record that the WHERE clause drops is counted as filtered.
 

@@ -30,7 +30,7 @@ fn check_item(item: &str, message: &str) {
     check("source_url,\n  session", &format!("{item},\n  session"), message);
 }
 
-const SUBSET: &str = "docs/job-sql.md lists the subset";
+const SUBSET: &str = "docs/sql.md lists the subset";
 const ONE_RECORD: &str = "a job filters and projects one record at a time; do the rest in the query engine, or run the file on Flink";
 
 #[test]
@@ -93,7 +93,7 @@ fn types_that_do_not_meet() {
 fn conversions_on_which_the_engines_differ() {
     check_item(
         "CAST(«kafka_offset AS INT) AS x",
-        "CAST from BIGINT to INT is not supported; docs/job-sql.md lists the conversions on which the engines agree",
+        "CAST from BIGINT to INT is not supported; docs/sql.md lists the conversions on which the engines agree",
     );
     check_item(
         "CAST(«transaction_value AS DECIMAL(5, 2)) AS x",
@@ -101,7 +101,7 @@ fn conversions_on_which_the_engines_differ() {
     );
     check_item(
         "CAST(«customer_id AS INT) AS x",
-        "CAST from STRING to INT is not supported; docs/job-sql.md lists the conversions on which the engines agree",
+        "CAST from STRING to INT is not supported; docs/sql.md lists the conversions on which the engines agree",
     );
     check_item(
         "«transaction_value / 3 AS x",
@@ -120,6 +120,7 @@ fn conversions_on_which_the_engines_differ() {
         "the type VARCHAR(5) is not supported; use STRING",
     );
     check_where("customer_id «!= 'x'", "`!=` is not supported; write <>");
+    check_where("customer_id LIKE «''", "an empty LIKE pattern is not supported; write = ''");
 }
 
 #[test]

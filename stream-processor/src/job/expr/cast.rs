@@ -45,7 +45,7 @@ pub(super) fn cast(typed: Typed, kind: &CastKind, to: &DataType, span: Span) -> 
             let (from, target) = (types::name(from), types::name(target));
             Err(typed
                 .error(format!("CAST from {from} to {target} is not supported"))
-                .hint("docs/job-sql.md lists the conversions on which the engines agree"))
+                .hint("docs/sql.md lists the conversions on which the engines agree"))
         }
     }
 }

@@ -73,6 +73,10 @@ pub(super) fn like(typed: &Typed, pattern: &Typed, negated: bool) -> Result<Type
     if text.contains('\\') {
         return Err(pattern.error("a backslash in a LIKE pattern is not supported"));
     }
+    if text.is_empty() {
+        // Flink 2.1 lets every text pass.
+        return Err(pattern.error("an empty LIKE pattern is not supported").hint("write = ''"));
+    }
     let expr = Expr::Like(Like::new(
         negated,
         Box::new(typed.expr.clone()),

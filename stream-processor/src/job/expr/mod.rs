@@ -317,5 +317,5 @@ fn literal(value: &Value, span: Span) -> Result<Typed> {
 }
 
 fn refused(what: &str, span: Span) -> JobError {
-    JobError::at(span, format!("{what} is not supported")).hint("docs/job-sql.md lists the subset")
+    JobError::at(span, format!("{what} is not supported")).hint("docs/sql.md lists the subset")
 }
