@@ -1,6 +1,6 @@
 //! The SQL job file: parsed, checked and planned before the first record is read.
 //!
-//! Owns the documented subset of Flink SQL (`docs/job-sql.md`) and the plan made from it. A job that
+//! Owns the documented subset of Flink SQL (`docs/sql.md`) and the plan made from it. A job that
 //! is accepted here means on this engine what it means on Flink; anything else is refused with line,
 //! column and a hint, and never run differently. It must never read a record, a clock or a setting.
 //!
@@ -10,6 +10,7 @@
 mod error;
 mod evaluable;
 mod expr;
+mod flink;
 mod grammar;
 mod lexical;
 mod plan;
