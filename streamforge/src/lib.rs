@@ -1,7 +1,8 @@
 //! The command for people: run the whole job in one process, make a platform ready, ask its tables, prove what
-//! they hold.
+//! they hold, hand them to Flink and back.
 
 pub mod demo;
+pub mod handover;
 pub mod provision;
 pub mod query;
 pub mod verify;

@@ -1,4 +1,4 @@
-//! `streamforge`: demo, query, verify, provision.
+//! `streamforge`: demo, query, verify, provision, position, lend, adopt.
 
 use std::process::ExitCode;
 use std::time::Instant;
@@ -7,6 +7,7 @@ use anyhow::Result;
 use clap::{Parser, Subcommand};
 use stream_processor::telemetry::{self, Elsewhere};
 use streamforge::demo::{DemoArgs, demo};
+use streamforge::handover::{self, AdoptArgs, LendArgs, PositionArgs};
 use streamforge::provision::{self, ProvisionArgs, provision};
 use streamforge::query::{self, QueryArgs, query};
 use streamforge::verify::{self, VerifyArgs, verify_live};
@@ -23,7 +24,8 @@ StreamForge turns a stream of shop activity into Iceberg tables of Avro files, e
 Without a command it runs the demo: broker, emitter, SQL job and catalog in this one process, ending \
 with a proof of the result. Then ask the tables with `query`.
 
-`provision` and `verify` are for a platform of real servers.";
+`provision` and `verify` are for a platform of real servers; `lend` and `adopt` hand its tables to Apache Flink \
+and back.";
 
 /// A setting or the job file is wrong; starting again will not help.
 const EX_USAGE: u8 = 64;
@@ -53,6 +55,14 @@ enum Command {
     /// Make a platform ready: bucket, topic, tables; what is there is checked and stays
     #[command(long_about = provision::LONG_ABOUT)]
     Provision(ProvisionArgs),
+    /// Show where each table of the job stands in the topic
+    Position(PositionArgs),
+    /// Hand the tables to Apache Flink, and write down where it goes on
+    #[command(long_about = handover::LEND_ABOUT)]
+    Lend(LendArgs),
+    /// Take the tables back from Apache Flink
+    #[command(long_about = handover::ADOPT_ABOUT)]
+    Adopt(AdoptArgs),
 }
 
 /// What is to be done, with settings that hold together.
@@ -61,6 +71,9 @@ enum Task {
     Query(QueryArgs),
     Verify(Box<verify::Plan>),
     Provision(Box<provision::Plan>),
+    Position(Box<handover::Plan>),
+    Lend(Box<handover::Lending>),
+    Adopt(Box<handover::Adoption>),
 }
 
 impl Cli {
@@ -70,6 +83,9 @@ impl Cli {
             Some(Command::Query(args)) => Task::Query(args),
             Some(Command::Verify(args)) => Task::Verify(Box::new(args.check()?)),
             Some(Command::Provision(args)) => Task::Provision(Box::new(args.check()?)),
+            Some(Command::Position(args)) => Task::Position(Box::new(args.check()?)),
+            Some(Command::Lend(args)) => Task::Lend(Box::new(args.check()?)),
+            Some(Command::Adopt(args)) => Task::Adopt(Box::new(args.check()?)),
             Some(Command::Demo(args)) => Task::Demo(args),
             None => Task::Demo(self.demo),
         })
@@ -112,6 +128,9 @@ fn run(task: Task, started: Instant) -> Result<()> {
             Task::Query(args) => query(args).await,
             Task::Verify(plan) => verify_live(*plan).await,
             Task::Provision(plan) => provision(*plan).await,
+            Task::Position(plan) => handover::position(*plan).await,
+            Task::Lend(lending) => handover::lend(*lending).await,
+            Task::Adopt(adoption) => handover::adopt(*adoption).await,
             Task::Demo(args) => demo(args, started, stop_on_signal()?).await,
         }
     });

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use lakehouse::commit::{Lakehouse, LakehouseSettings, Made};
+use lakehouse::commit::{Handover, Lakehouse, LakehouseSettings, Made};
 use lakehouse::position::{ClusterId, Source, TopicId};
 use lakehouse::spec::TableSpec;
 use lakehouse::storage::{Bucket, Store};
@@ -161,9 +161,17 @@ async fn make_table(
     let make = async || Ok(lakehouse.ensure(spec).await?);
     let table =
         patience.wait(&plan.catalog, make).await.with_context(|| format!("table {name}"))?;
-    // Also that it was filled from this very topic, if it was filled at all.
-    let stands = async || Ok(table.position(source).await?);
-    patience.wait(&plan.catalog, stands).await.with_context(|| format!("table {name}"))?;
+    // Also that it was filled from this very topic, if it was filled at all, and is not another engine's for now.
+    let look = async || {
+        let table_now = lakehouse.handover(&spec.namespace, &spec.name, source).await?;
+        if let Some(borrower) = table_now.as_ref().and_then(Handover::lent_to) {
+            return Ok(Some(borrower.to_owned()));
+        }
+        table.position(source).await?;
+        Ok(None)
+    };
+    let lent = patience.wait(&plan.catalog, look).await.with_context(|| format!("table {name}"))?;
+    let lent = lent.map(|borrower| format!(", lent to {borrower}")).unwrap_or_default();
     let found = match table.made() {
         Made::Found => "already there",
         Made::Evolved => "already there, brought up to the job file",
@@ -171,6 +179,9 @@ async fn make_table(
     };
     let days = spec.partition_day.as_ref().map(|column| format!(", by day of {column}"));
     let columns = spec.columns.len();
-    show::line(&format!("table {name}: {found}, {columns} columns{}", days.unwrap_or_default()));
+    show::line(&format!(
+        "table {name}: {found}, {columns} columns{}{lent}",
+        days.unwrap_or_default()
+    ));
     Ok(())
 }
