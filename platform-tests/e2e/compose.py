@@ -60,10 +60,12 @@ def until(what, seconds, probe, *services):
 
 
 class Platform:
-    """One Compose project of this repository's file, as it is."""
+    """One Compose project of this repository's file, as it is, or with its override."""
 
-    def __init__(self, env_file=None):
-        self.base = ["docker", "compose", "-f", FILE]
+    def __init__(self, env_file=None, *files):
+        self.base = ["docker", "compose"]
+        for file in files or [FILE]:
+            self.base += ["-f", file]
         if env_file:
             self.base += ["--env-file", str(env_file)]
 
