@@ -20,8 +20,8 @@ use crate::{Error, Kind, Result};
 ///
 /// # Errors
 ///
-/// - [`Kind::Refused`]: the position is missing on a table with snapshots, belongs to another source,
-///   or the table went back to an older state.
+/// - [`Kind::Refused`]: the table is another engine's for now; or the position is missing on a table with
+///   snapshots, belongs to another source, or the table went back to an older state.
 /// - [`Kind::Corrupt`]: what is stored is not a position.
 pub(super) fn position(metadata: &TableMetadata, source: &Source) -> Result<Option<Position>> {
     // S4: the property and the snapshots before the current one are not looked at.
@@ -30,29 +30,64 @@ pub(super) fn position(metadata: &TableMetadata, source: &Source) -> Result<Opti
         let stored = current.and_then(|summary| summary.get(keys::POSITION));
         return stored.map(|json| Position::from_json(json)).transpose();
     }
+    if let Some(borrower) = lent_to(metadata) {
+        return Err(Error::new(Kind::Refused, "the table is lent to another engine")
+            .with("lent to", borrower)
+            .advising("stop that engine's job, then take the table back: streamforge adopt"));
+    }
+    let recorded = recorded(metadata, source)?;
+    if let Some(job) = flink_since(metadata) {
+        return Err(Error::new(Kind::Refused, "Flink has written since the position was recorded")
+            .with("its job", job)
+            .advising("stop that job, then take the table back: streamforge adopt"));
+    }
+    match (recorded, metadata.current_snapshot()) {
+        (None, Some(_)) => Err(Error::new(
+            Kind::Refused,
+            "the table has rows but no position; it is not one of ours, or its property was lost",
+        )
+        .with("property", keys::POSITION)
+        .advising("let the job write to a table of another name, or set the property again")),
+        (recorded, _) => Ok(recorded),
+    }
+}
+
+/// The position as it was recorded last, whoever has written since; `None` when none ever was.
+///
+/// # Errors
+///
+/// As [`position`], but for other engines' rows.
+pub(super) fn recorded(metadata: &TableMetadata, source: &Source) -> Result<Option<Position>> {
     let stored = Stored::read(metadata)?;
     let history = History::walk(metadata);
     let Some(stored) = stored else {
-        return match (metadata.current_snapshot(), history.keyed) {
-            (None, _) => Ok(None),
-            (Some(_), None) => Err(Error::new(
-                Kind::Refused,
-                "the table has rows but no position; it is not one of ours, or its property was lost",
-            )
-            .with("property", keys::POSITION)
-            .advising("let the job write to a table of another name, or set the property again")),
-            (Some(_), Some(keyed)) => Err(Error::new(
-                Kind::Refused,
-                "the position property was removed from the table",
-            )
-            .with("property", keys::POSITION)
-            .with("snapshot", keyed.snapshot_id())
-            .advising("set it again to what that snapshot's summary says")),
+        return match history.keyed {
+            None => Ok(None),
+            Some(keyed) => {
+                Err(Error::new(Kind::Refused, "the position property was removed from the table")
+                    .with("property", keys::POSITION)
+                    .with("snapshot", keyed.snapshot_id())
+                    .advising("set it again to what that snapshot's summary says"))
+            }
         };
     };
     stored.check_history(metadata, &history)?;
     stored.check_source(source)?;
     Ok(Some(stored.position))
+}
+
+/// Which other engine writes the table now.
+pub(super) fn lent_to(metadata: &TableMetadata) -> Option<&str> {
+    metadata.properties().get(keys::LENT).map(String::as_str)
+}
+
+/// The job of a snapshot that Flink made on top of the recorded position.
+pub(super) fn flink_since(metadata: &TableMetadata) -> Option<&str> {
+    ancestors(metadata)
+        .map(|snapshot| &snapshot.summary().additional_properties)
+        .take_while(|summary| !summary.contains_key(keys::POSITION))
+        .find_map(|summary| summary.get(keys::FLINK_JOB))
+        .map(String::as_str)
 }
 
 /// Whether main's ancestry shows the attempt `id`.

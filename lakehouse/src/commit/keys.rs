@@ -6,6 +6,8 @@ pub(super) const POSITION: &str = "streamforge.position";
 pub(super) const SEQUENCE: &str = "streamforge.sequence";
 /// Property: the field ids that the job writes. Other columns are someone else's.
 pub(super) const COLUMNS: &str = "streamforge.columns";
+/// Property: which other engine writes the table. It is there only while the table is lent.
+pub(super) const LENT: &str = "streamforge.lent";
 /// Summary: the attempt's id, by which a lost answer is recognised.
 pub(super) const ATTEMPT: &str = "streamforge.attempt";
 /// Summary: the offsets covered, half-open.
@@ -18,3 +20,5 @@ pub(super) const WRITTEN: &str = "streamforge.written";
 pub(super) const FILTERED: &str = "streamforge.filtered";
 /// Summary: records that were rejected with a reason.
 pub(super) const REJECTED: &str = "streamforge.rejected";
+/// Summary, as Flink's sink leaves it: the job that made the snapshot.
+pub(super) const FLINK_JOB: &str = "flink.job-id";

@@ -22,6 +22,7 @@ use crate::{Error, Kind, Result};
 
 mod evolve;
 mod facts;
+mod handover;
 mod keys;
 mod merge;
 mod read;
@@ -38,6 +39,7 @@ mod tests;
 
 #[cfg(test)]
 pub(crate) use evolve::creation;
+pub use handover::Handover;
 pub use read::{AsOf, Branch, ReadTable, SnapshotInfo};
 pub use shell::{pause, uuid as attempt_id};
 pub use sink::SinkTable;

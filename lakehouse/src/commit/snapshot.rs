@@ -67,6 +67,16 @@ pub(super) async fn publish(
     append: &Append<'_>,
     cache: &ManifestCache,
 ) -> Result<Published> {
+    publish_with(fenced, append, cache, Ok).await
+}
+
+/// The same, with what `more` changes in the same step.
+pub(super) async fn publish_with(
+    fenced: FencedCatalog,
+    append: &Append<'_>,
+    cache: &ManifestCache,
+    more: impl FnOnce(TableMetadataBuilder) -> iceberg::Result<TableMetadataBuilder>,
+) -> Result<Published> {
     let base = fenced.base();
     let Prepared { snapshot, manifests } = prepare(base, append, cache).await?;
     let properties = HashMap::from([
@@ -82,7 +92,8 @@ pub(super) async fn publish(
         .publish(|builder| {
             // Keeps the retention that others may have set on the branch.
             let builder = builder.set_branch_snapshot(snapshot, MAIN_BRANCH)?;
-            Ok(expired.iter().fold(builder.set_properties(properties)?, expire))
+            let builder = more(builder.set_properties(properties)?)?;
+            Ok(expired.iter().fold(builder, expire))
         })
         .await?;
     let count = manifests.len();

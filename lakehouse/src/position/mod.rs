@@ -94,6 +94,11 @@ impl Position {
         Self { source, offsets: BTreeMap::new() }
     }
 
+    /// The position of a table that holds everything below `offsets`, and nothing from there on.
+    pub const fn new(source: Source, offsets: BTreeMap<PartitionId, Offset>) -> Self {
+        Self { source, offsets }
+    }
+
     /// What the offsets count.
     pub fn source(&self) -> &Source {
         &self.source

@@ -106,6 +106,15 @@ impl World {
 
     /// Appends as another engine would: without our keys. False when someone was faster.
     pub(super) async fn foreign_append(&self, files: &[UploadedFile]) -> bool {
+        self.foreign_append_as(files, &[]).await
+    }
+
+    /// The same by an engine that leaves `keys` in the summary.
+    pub(super) async fn foreign_append_as(
+        &self,
+        files: &[UploadedFile],
+        keys: &[(&str, &str)],
+    ) -> bool {
         let fenced = FencedCatalog::read(&self.catalog(), &self.ident).await.unwrap().unwrap();
         let append = Append {
             files,
@@ -117,7 +126,7 @@ impl World {
         };
         let Prepared { snapshot, .. } =
             prepare(fenced.base(), &append, &ManifestCache::default()).await.unwrap();
-        let snapshot = without_keys(&snapshot);
+        let snapshot = with_keys(&snapshot, keys);
         let answer =
             fenced.publish(|builder| builder.set_branch_snapshot(snapshot, MAIN_BRANCH)).await;
         matches!(answer.unwrap(), Answer::Committed(_))
@@ -197,9 +206,12 @@ fn check_chain(metadata: &TableMetadata) {
     }
 }
 
-pub(super) fn without_keys(snapshot: &Snapshot) -> Snapshot {
+/// The snapshot with other keys than ours.
+fn with_keys(snapshot: &Snapshot, keys: &[(&str, &str)]) -> Snapshot {
     let mut summary: Summary = snapshot.summary().clone();
     summary.additional_properties.retain(|key, _| !key.starts_with("streamforge."));
+    let theirs = keys.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+    summary.additional_properties.extend(theirs);
     Snapshot::builder()
         .with_snapshot_id(snapshot.snapshot_id())
         .with_parent_snapshot_id(snapshot.parent_snapshot_id())
