@@ -16,8 +16,9 @@ use common::{check_rows, column, position_of, request, source, spec, sqlite, sta
 use datafusion::prelude::SessionContext;
 use lakehouse::Kind;
 use lakehouse::catalog::CatalogSettings;
-use lakehouse::commit::{AsOf, CommitOutcome, Lakehouse, LakehouseSettings};
+use lakehouse::commit::{AsOf, CommitOutcome, Lakehouse, LakehouseSettings, ReadTable};
 use lakehouse::spec::{ColumnType, TableSpec};
+use serde_json::{Value, json};
 
 /// A catalog to test, and a namespace of our own in it.
 struct Place {
@@ -29,6 +30,11 @@ struct Place {
 impl Place {
     async fn open(&self) -> Lakehouse {
         Lakehouse::open(&self.settings).await.unwrap()
+    }
+
+    async fn table(&self) -> ReadTable {
+        let table = self.open().await.table(&self.spec.namespace, &self.spec.name).await.unwrap();
+        table.unwrap()
     }
 }
 
@@ -189,6 +195,11 @@ async fn three_hundred_commits_stay_quick_and_small() {
         assert!(late < early * 5 + Duration::from_millis(100), "{early:?} became {late:?}");
         println!("{:?}: p50 {early:?} → {late:?}, {most} manifests", place.settings.catalog);
         assert_eq!(check_rows(&place.open().await, &place.spec, &[(0, 0)]).await, 600);
+        let table = place.table().await;
+        let files = table.store().list(table.location()).await.unwrap();
+        let old = files.iter().filter(|file| file.key.ends_with(".metadata.json")).count();
+        // The current one, and the log of `write.metadata.previous-versions-max`.
+        assert!(old <= 101, "{old} metadata files");
     }
 }
 
@@ -234,5 +245,80 @@ async fn opening_many_at_once_makes_one_table() {
         let outcome = sink.commit(&batch).await.unwrap();
         assert!(matches!(outcome, CommitOutcome::Fenced { .. }));
         assert_eq!(format!("{:?}", position_of(&outcome)), "{0: 3}");
+    }
+}
+
+/// Sets main's retention as another client would.
+async fn set_retention(place: &Place, retention: &Value) {
+    let table = place.table().await;
+    let id = table.snapshot().unwrap().get();
+    match &place.settings.catalog {
+        CatalogSettings::Sqlite { path } => {
+            let location = table.metadata_location();
+            let bytes = table.store().read(location).await.unwrap();
+            let mut metadata: Value = serde_json::from_slice(&bytes).unwrap();
+            let main = metadata["refs"]["main"].as_object_mut().unwrap();
+            main.extend(retention.as_object().unwrap().clone());
+            let (folder, name) = location.rsplit_once('/').unwrap();
+            let version: u32 = name.split_once('-').unwrap().0.parse().unwrap();
+            let id = uuid::Uuid::now_v7();
+            let next = format!("{folder}/{:05}-{id}.metadata.json", version + 1);
+            let bytes = serde_json::to_vec(&metadata).unwrap();
+            table.store().put_new(&next, bytes.into()).await.unwrap();
+            let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()));
+            let swapped = sqlx::query("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE metadata_location = ?")
+                .bind(&next)
+                .bind(location)
+                .bind(location)
+                .execute(&pool.await.unwrap())
+                .await;
+            assert_eq!(swapped.unwrap().rows_affected(), 1);
+        }
+        CatalogSettings::Rest { uri, .. } => {
+            let mut update = json!({
+                "action": "set-snapshot-ref", "ref-name": "main", "type": "branch", "snapshot-id": id,
+            });
+            update.as_object_mut().unwrap().extend(retention.as_object().unwrap().clone());
+            let (namespace, name) = (&place.spec.namespace, &place.spec.name);
+            let body = json!({
+                "identifier": { "namespace": [namespace], "name": name },
+                "requirements": [],
+                "updates": [update],
+            });
+            let url = format!("{uri}/v1/namespaces/{namespace}/tables/{name}");
+            let answer = reqwest::Client::new().post(url).json(&body).send().await.unwrap();
+            assert!(answer.status().is_success(), "{}", answer.text().await.unwrap());
+        }
+    }
+}
+
+#[tokio::test]
+async fn what_is_asked_for_on_main_survives_our_commits_and_is_kept_to() {
+    const HOUR_MS: i64 = 3_600_000;
+    for mut place in places("retention") {
+        place.settings.snapshots_kept = 3;
+        let sink = place.open().await.ensure(&place.spec).await.unwrap();
+        sink.pin(&source(), &starts(&[(0, 0)])).await.unwrap();
+        let mut next = 0;
+        for (retention, kept) in [
+            (json!({}), 3),
+            (json!({ "min-snapshots-to-keep": 7 }), 7),
+            (json!({ "min-snapshots-to-keep": 5, "max-ref-age-ms": HOUR_MS }), 5),
+            (json!({ "min-snapshots-to-keep": 1, "max-snapshot-age-ms": HOUR_MS }), 15),
+        ] {
+            set_retention(&place, &retention).await;
+            for _ in 0..10 {
+                let batch = request(&sink, &place.spec, &[(0, next, next + 1)]).await;
+                let outcome = sink.commit(&batch).await.unwrap();
+                assert!(matches!(outcome, CommitOutcome::Committed(_)), "{outcome:?}");
+                next += 1;
+            }
+            let table = place.table().await;
+            assert_eq!(table.retained().len(), kept, "{retention}");
+            let main = &table.branches().unwrap()["main"];
+            for (key, value) in retention.as_object().unwrap() {
+                assert_eq!(main.retention.get(key), Some(value), "{key}");
+            }
+        }
     }
 }

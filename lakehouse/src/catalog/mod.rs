@@ -37,7 +37,7 @@ mod rest_server;
 mod tests;
 
 pub(crate) use fenced::FencedCatalog;
-pub(crate) use refs::Refs;
+pub(crate) use refs::{Keep, Refs};
 pub use sqlite::CATALOG_NAME as SQLITE_CATALOG_NAME;
 
 /// Which catalog holds the tables.

@@ -83,7 +83,8 @@ pub(super) async fn publish_with(
         (keys::POSITION.to_owned(), append.position.to_json()),
         (keys::SEQUENCE.to_owned(), snapshot.sequence_number().to_string()),
     ]);
-    let expired = retain::expired(base.metadata(), &base.refs, append.snapshots_kept);
+    let now_ms = shell::now_ms();
+    let expired = retain::expired(base.metadata(), &base.refs, append.snapshots_kept, now_ms);
     let id = snapshot.snapshot_id();
     // Servers before Iceberg 1.9 take one snapshot id for each removal.
     let expire = |builder: TableMetadataBuilder, id: &i64| builder.remove_snapshots(&[*id]);

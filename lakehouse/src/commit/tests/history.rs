@@ -4,7 +4,7 @@ use iceberg::spec::{
     MAIN_BRANCH, NestedField, PrimitiveType, Schema, SnapshotReference, SnapshotRetention, Type,
 };
 
-use super::super::{CommitOutcome, keys, merge, retain};
+use super::super::{CommitOutcome, Lakehouse, keys, merge, retain};
 use super::world::{World, file, offsets, request, source, told};
 use crate::Kind;
 use crate::position::Source;
@@ -172,7 +172,7 @@ async fn a_running_job_follows_a_schema_that_still_fits() {
 }
 
 #[tokio::test]
-async fn a_thousand_commits_stay_small() {
+async fn two_thousand_commits_stay_small() {
     let (world, sink) = started().await;
     let tagged = world.metadata().current_snapshot_id().unwrap();
     let tag = SnapshotReference::new(tagged, SnapshotRetention::Tag { max_ref_age_ms: None });
@@ -180,7 +180,7 @@ async fn a_thousand_commits_stay_small() {
     world.foreign_append(&[file("foreign/1".into(), 4)]).await;
     let foreign = world.metadata().current_snapshot_id().unwrap();
     let mut most = 0;
-    for n in 0..1_000 {
+    for n in 0..2_000 {
         let CommitOutcome::Committed(report) = commit(&sink, n * 10, n * 10 + 10).await else {
             panic!("nobody else is here")
         };
@@ -192,19 +192,65 @@ async fn a_thousand_commits_stay_small() {
     assert_eq!(metadata.snapshots().count(), retain::SNAPSHOTS_KEPT + 2);
     assert!(metadata.snapshot_by_id(tagged).is_some(), "a tag keeps its snapshot");
     assert!(metadata.snapshot_by_id(foreign).is_some(), "a foreign snapshot is not ours to expire");
-    assert_eq!(world.check().await, 10_004);
+    assert_eq!(world.check().await, 20_004);
+}
+
+/// Expires all but two; returns how many are left after ten more commits.
+async fn left_after_ten(change: impl AsyncFnOnce(&World)) -> (World, usize) {
+    let world = World::new();
+    let lakehouse = Lakehouse { snapshots_kept: 2, ..world.lakehouse() };
+    let sink = lakehouse.ensure(&world.spec).await.unwrap();
+    sink.pin(&source(), &offsets([(0, 0)])).await.unwrap();
+    change(&world).await;
+    for n in 0..10 {
+        commit(&sink, n * 10, n * 10 + 10).await;
+    }
+    let left = world.metadata().snapshots().count();
+    (world, left)
+}
+
+async fn set_retention(world: &World, retention: SnapshotRetention) {
+    let id = world.metadata().current_snapshot_id().unwrap();
+    let reference = SnapshotReference::new(id, retention);
+    world.change(|builder| builder.set_ref(MAIN_BRANCH, reference)).await;
 }
 
 #[tokio::test]
-async fn the_branch_keeps_the_retention_that_others_set() {
-    let (world, sink) = started().await;
-    let id = world.metadata().current_snapshot_id().unwrap();
-    let retention = SnapshotRetention::branch(Some(7), Some(8), None);
-    let reference = SnapshotReference::new(id, retention);
-    world.change(|builder| builder.set_ref(MAIN_BRANCH, reference)).await;
-    commit(&sink, 0, 10).await;
-    let json = serde_json::to_value(world.metadata()).unwrap();
-    assert_eq!(json["refs"]["main"]["min-snapshots-to-keep"], 7);
+async fn the_retention_that_others_set_on_main_survives_and_is_kept_to() {
+    const HOUR_MS: i64 = 3_600_000;
+    let (_, left) = left_after_ten(async |_| {}).await;
+    assert_eq!(left, 2, "nobody asks for more");
+    for (name, retention, expected) in [
+        ("seven snapshots", SnapshotRetention::branch(Some(7), None, None), 7),
+        ("fewer than we keep", SnapshotRetention::branch(Some(1), None, None), 2),
+        ("what is not an hour old", SnapshotRetention::branch(None, Some(HOUR_MS), None), 11),
+        ("all three", SnapshotRetention::branch(Some(3), Some(HOUR_MS), Some(1)), 11),
+    ] {
+        let (world, left) =
+            left_after_ten(async |world| set_retention(world, retention.clone()).await).await;
+        assert_eq!(left, expected, "{name}");
+        let json = serde_json::to_value(world.metadata()).unwrap();
+        let asked = serde_json::to_value(&retention).unwrap();
+        for (key, value) in asked.as_object().unwrap() {
+            assert_eq!(json["refs"]["main"][key], *value, "{name}: {key}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn retention_asked_for_in_the_properties_is_kept_to() {
+    for (key, value, expected) in [
+        ("history.expire.min-snapshots-to-keep", "6", 6),
+        ("history.expire.max-snapshot-age-ms", "3600000", 11),
+        ("history.expire.max-snapshot-age-ms", "nonsense", 2),
+    ] {
+        let set = [(key.to_owned(), value.to_owned())];
+        let (_, left) = left_after_ten(async |world| {
+            world.change(|builder| builder.set_properties(set.into())).await;
+        })
+        .await;
+        assert_eq!(left, expected, "{key}={value}");
+    }
 }
 
 /// The other direction of the source check: an empty position belongs to no one yet.

@@ -1,6 +1,7 @@
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, reason = "tests")]
 
 mod evolution;
+mod folding;
 mod handover;
 mod history;
 mod outcomes;
