@@ -117,7 +117,8 @@ pub async fn adopt(adoption: Adoption) -> Result<()> {
         let name = open.name(sink);
         let take = async || {
             let table = open.table(sink).await?;
-            if !table.others_wrote() && position.is_none() {
+            // A position of our own is not moved by hand: what it passes over would be lost.
+            if !table.others_wrote() {
                 return Ok(None);
             }
             let at = open.stands(sink, &table, position.as_ref()).await?;
