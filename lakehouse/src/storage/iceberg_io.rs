@@ -72,9 +72,11 @@ impl ObjectStorage {
 
     async fn overwrite(&self, location: &str, bytes: Bytes) -> IcebergResult<()> {
         let path = self.path(location)?;
+        let len = bytes.len() as u64;
         let put = self.store.objects.put_opts(&path, bytes.into(), PutMode::Overwrite.into());
         put.await.map_err(|err| failed(location, &err))?;
-        Ok(())
+        let held = self.store.confirm(location, len).await;
+        held.map_err(|err| foreign(ErrorKind::Unexpected, err))
     }
 }
 

@@ -186,14 +186,15 @@ impl Store {
     ///
     /// # Errors
     ///
-    /// - [`Kind::Retry`]: nothing is known about the outcome. Put it again.
+    /// - [`Kind::Retry`]: nothing is known about the outcome, or the store does not hold what it took. Put it
+    ///   again.
     /// - [`Kind::Conflict`]: another file is there.
     /// - [`Kind::Config`]: the store refuses us, or the bucket is missing.
     pub async fn put_new(&self, location: &str, bytes: Bytes) -> Result<()> {
         let path = self.path(location)?;
         let len = bytes.len() as u64;
         match self.objects.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
-            Ok(_) => Ok(()),
+            Ok(_) => self.confirm(location, len).await,
             Err(object_store::Error::AlreadyExists { .. }) => match self.size(location).await? {
                 Some(size) if size == len => Ok(()),
                 Some(size) => Err(Error::new(Kind::Conflict, "another file is in this place")
@@ -205,6 +206,21 @@ impl Store {
                     .with("location", location)),
             },
             Err(err) => Err(failed("the file was not written", location, &err)),
+        }
+    }
+
+    /// Looks whether a bucket holds what it has just confirmed: a store that answered too early, or kept a part,
+    /// must be found out before a table names the file. One question for each file.
+    async fn confirm(&self, location: &str, len: u64) -> Result<()> {
+        if self.place.is_disk() {
+            return Ok(());
+        }
+        match self.size(location).await? {
+            Some(size) if size == len => Ok(()),
+            size => Err(Error::new(Kind::Retry, "the store took the file and does not hold it")
+                .with("location", location)
+                .with("length", len)
+                .with("found", size.map_or_else(|| "nothing".to_owned(), |size| size.to_string()))),
         }
     }
 

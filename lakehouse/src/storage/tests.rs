@@ -236,6 +236,7 @@ const NO_BUCKET: &str = "404 Not Found\r\nContent-Length: 42\r\n\r\n\
     <Error>\n<Code>NoSuchBucket</Code>\n</Error>";
 const NO_KEY: &str = "404 Not Found\r\nContent-Length: 39\r\n\r\n\
     <Error>\n<Code>NoSuchKey</Code>\n</Error>";
+const NO_KEY_AT_ALL: &str = "404 Not Found\r\nContent-Length: 0";
 const DENIED: &str = "403 Forbidden\r\nContent-Length: 42\r\n\r\n\
     <Error>\n<Code>AccessDenied</Code>\n</Error>";
 const TAKEN: &str = "409 Conflict\r\nContent-Length: 49\r\n\r\n\
@@ -256,8 +257,9 @@ async fn put(answers: Vec<Option<&'static str>>) -> (Result<()>, Script) {
 
 #[tokio::test]
 async fn an_object_is_put_only_where_none_is() {
-    let (outcome, script) = put(vec![Some(OK)]).await;
+    let (outcome, script) = put(vec![Some(OK), Some(FOUR_BYTES)]).await;
     check(outcome, Ok(()));
+    assert_eq!(script.methods(), ["put", "head"]);
     let seen = script.seen.lock().unwrap();
     assert!(seen[0].starts_with("put /lakehouse/warehouse/x.avro "), "{}", seen[0]);
     assert!(seen[0].contains("if-none-match: *"), "{}", seen[0]);
@@ -273,9 +275,10 @@ async fn a_put_whose_answer_was_lost_is_found_again() {
 
 #[tokio::test]
 async fn a_busy_store_is_asked_again() {
-    let (outcome, script) = put(vec![Some(SLOW_DOWN), Some(SLOW_DOWN), Some(OK)]).await;
+    let answers = vec![Some(SLOW_DOWN), Some(SLOW_DOWN), Some(OK), Some(FOUR_BYTES)];
+    let (outcome, script) = put(answers).await;
     check(outcome, Ok(()));
-    assert_eq!(script.methods(), ["put"; 3]);
+    assert_eq!(script.methods(), ["put", "put", "put", "head"]);
 }
 
 #[tokio::test]
@@ -301,6 +304,25 @@ async fn another_object_in_the_place_is_a_conflict() {
         Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT";
     let (outcome, _) = put(vec![Some(EXISTS), Some(other)]).await;
     check(outcome, Err(Kind::Conflict));
+}
+
+#[tokio::test]
+async fn what_a_store_took_and_does_not_hold_is_put_again() {
+    let short = "200 OK\r\nContent-Length: 3\r\nETag: \"1\"\r\n\
+        Last-Modified: Thu, 01 Jan 1970 00:00:00 GMT";
+    let (outcome, _) = put(vec![Some(OK), Some(short)]).await;
+    check(outcome, Err(Kind::Retry));
+    let (outcome, _) = put(vec![Some(OK), Some(NO_KEY_AT_ALL)]).await;
+    check(outcome, Err(Kind::Retry));
+}
+
+#[tokio::test]
+async fn what_iceberg_writes_is_looked_for_as_well() {
+    let script = Script::start(vec![Some(OK), Some(NO_KEY_AT_ALL)]).await;
+    let output = s3(&script.address).file_io().new_output("s3://lakehouse/warehouse/m.avro");
+    let err = output.unwrap().write(text("rows")).await.unwrap_err();
+    assert!(err.to_string().contains("does not hold it"), "{err}");
+    assert_eq!(script.methods(), ["put", "head"]);
 }
 
 #[tokio::test]
