@@ -147,9 +147,13 @@ impl RestCatalog {
         let text = answer.text().await.unwrap_or_default();
         let said = serde_json::from_str::<Value>(&text).ok();
         let said = said.as_ref().and_then(|body| body.pointer("/error/message")?.as_str());
-        Error::new(kind(status), message)
+        let said = said.unwrap_or(&text);
+        let clocks = is_about_clocks(status, said);
+        let kind = if clocks { Kind::Retry } else { kind(status) };
+        let err = Error::new(kind, message)
             .with("status", status.as_u16())
-            .with("said", self.shown(said.unwrap_or(&text)))
+            .with("said", self.shown(said));
+        if clocks { err.advising("set this machine's clock, or the catalog's") } else { err }
     }
 
     /// A server may repeat what it was sent.
@@ -242,6 +246,13 @@ fn kind(status: StatusCode) -> Kind {
     }
 }
 
+/// Whether Java's catalogs refuse a snapshot because it is dated more than a minute off their own clock: that
+/// passes when the clock is set.
+fn is_about_clocks(status: StatusCode, said: &str) -> bool {
+    let dates = ["Invalid update timestamp", "Invalid snapshot timestamp"];
+    status == StatusCode::BAD_REQUEST && dates.iter().any(|words| said.contains(words))
+}
+
 /// Addresses stay out of errors: they may hold a password.
 fn transport(err: reqwest::Error) -> Error {
     Error::new(Kind::Retry, "the catalog did not answer").because(err.without_url())
@@ -282,5 +293,18 @@ pub(super) fn without_credentials(uri: &str) -> String {
         (Some((scheme, _)), Some((_, host))) => format!("{scheme}://{host}"),
         (None, Some((_, host))) => host.to_owned(),
         (_, None) => uri.to_owned(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_snapshot_of_the_future_is_a_matter_of_clocks() {
+        let said = "Invalid update timestamp 1795612969691: before last snapshot log entry at 1795613089673";
+        assert!(is_about_clocks(StatusCode::BAD_REQUEST, said));
+        assert!(!is_about_clocks(StatusCode::BAD_REQUEST, "Cannot parse the request"));
+        assert!(!is_about_clocks(StatusCode::NOT_FOUND, said));
     }
 }
