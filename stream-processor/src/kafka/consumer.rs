@@ -10,7 +10,7 @@ use lakehouse::ids::{Offset, PartitionId};
 use tracing::{debug, warn};
 
 use super::Rebalance;
-use super::error::{KafkaError, KafkaErrorKind, kind_at, kind_of};
+use super::error::{KafkaError, KafkaErrorKind, is_astray, kind_at, kind_of};
 use super::ffi::{Batch, Client, Item, Queue, Raised};
 use super::probe::{Probe, SourceIdentity, Watermarks};
 use super::settings::ConsumerSettings;
@@ -282,9 +282,17 @@ fn judge(tracker: &mut Tracker, raised: &Raised) -> KafkaError {
     let Some((partition, next)) = held else {
         return KafkaError::new(kind_of(raised.number), raised.reason.clone());
     };
-    let kind = kind_at(raised.number, partition, next);
-    let error =
-        KafkaError::new(kind, format!("partition {partition}, offset {next}: {}", raised.reason));
+    let error = if is_astray(raised.number, next, raised.offset) {
+        let reason = format!(
+            "partition {partition}, offset {next}: damaged bytes led the Kafka client astray, to offset {}; start \
+             again ({})",
+            raised.offset, raised.reason
+        );
+        KafkaError::new(KafkaErrorKind::Fatal, reason)
+    } else {
+        let kind = kind_at(raised.number, partition, next);
+        KafkaError::new(kind, format!("partition {partition}, offset {next}: {}", raised.reason))
+    };
     tracker.fail(partition, error.clone());
     error
 }

@@ -126,6 +126,19 @@ pub(super) fn kind_of(number: i32) -> KafkaErrorKind {
     }
 }
 
+/// Whether librdkafka asked for `fetched`, which the broker does not have, while the next record is at `offset`.
+///
+/// After a checksum error librdkafka (2.12.1, `rd_kafka_buf_skip_to` with a length) reads on inside the damaged
+/// bytes, and may take some of them for the next offset. That the broker has nothing there says nothing of the
+/// topic, but the partition's fetcher is dead, and no seek wakes it: only another client reads on.
+pub(super) fn is_astray(number: i32, offset: Offset, fetched: Offset) -> bool {
+    use Code::{
+        RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as RESET,
+        RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as OUT_OF_RANGE,
+    };
+    is(number, &[RESET, OUT_OF_RANGE]) && fetched > offset
+}
+
 /// What an error number means when it was raised at `offset` of `partition`.
 pub(super) fn kind_at(number: i32, partition: PartitionId, offset: Offset) -> KafkaErrorKind {
     use Code::{
@@ -165,6 +178,16 @@ mod tests {
         check(82, KafkaErrorKind::Fatal);
         check(29, KafkaErrorKind::Config);
         check(-195, KafkaErrorKind::Retry);
+    }
+
+    #[test]
+    fn an_offset_that_damaged_bytes_made_up_is_not_the_topics() {
+        let is_astray = |number, fetched| is_astray(number, Offset::new(70), Offset::new(fetched));
+        assert!(is_astray(-140, 0x2c22_6375_7374_6f6e));
+        assert!(is_astray(1, 71));
+        assert!(!is_astray(-140, 70), "the place itself is gone");
+        assert!(!is_astray(-140, -1001), "librdkafka names no place");
+        assert!(!is_astray(-139, 71), "the log was truncated");
     }
 
     #[test]

@@ -52,6 +52,8 @@ pub(in super::super) struct Raised {
     pub(in super::super) number: i32,
     /// `None` when the error is the client's or the topic's.
     pub(in super::super) partition: Option<PartitionId>,
+    /// Where librdkafka stood, which need not be a place that exists.
+    pub(in super::super) offset: Offset,
     pub(in super::super) reason: String,
 }
 
@@ -176,6 +178,7 @@ unsafe fn item(message: NonNull<sys::rd_kafka_message_t>) -> Item {
             number,
             // Without a topic the partition is a left-over zero.
             partition: (!(*fields).rkt.is_null()).then(|| PartitionId::new((*fields).partition)),
+            offset: Offset::new((*fields).offset),
             reason: text(sys::rd_kafka_message_errstr(fields)),
         })
     }
