@@ -1,4 +1,4 @@
-//! The processor's own machine: no time, no descriptors, another clock.
+//! The processor's own machine: no time, no descriptors, no space, no names, another clock.
 
 use std::time::Duration;
 
@@ -6,6 +6,7 @@ use anyhow::{Context, Result};
 use rustix::process::{Pid, Resource, Rlimit, getrlimit, prlimit};
 
 use super::Case;
+use super::place::{Disk, Names};
 use super::play::{INJECTED_MAX, Play};
 use crate::proxy::{Fault, Rule, Which};
 use crate::servers::now;
@@ -14,7 +15,9 @@ use crate::stack::{Found, Stage, must};
 pub(super) const CASES: &[Case] = &[
     Case::own("host: 5 % of a processor", little_time),
     Case::own("host: no file descriptor left", no_descriptor),
-    Case::own("host: our clock two minutes ahead, then behind", other_clock),
+    Case::own("host: our clock two minutes ahead", other_clock),
+    Case::own("host: the disk is full", disk_full),
+    Case::own("host: names that don't resolve", no_names),
 ];
 
 /// One part of twenty.
@@ -26,7 +29,9 @@ const STARVED_OF_DESCRIPTORS: Duration = Duration::from_secs(5);
 const FEW_DESCRIPTORS: u64 = 4;
 /// In milliseconds.
 const AHEAD: i64 = 120_000;
-const REDATED: u64 = 6;
+/// One commit tries for half a minute before the log tells of it.
+const TOLD_MAX: Duration = Duration::from_secs(50);
+const FULL: Duration = Duration::from_secs(3);
 
 fn little_time(stage: &Stage, name: &'static str) -> Result<Found> {
     let mut play = Play::running(stage, name)?;
@@ -61,23 +66,69 @@ fn no_descriptor(stage: &Stage, name: &'static str) -> Result<Found> {
     play.finish(count, format!("told after {:.1} s", told.as_secs_f64()))
 }
 
-/// Commits dated by a clock that is ahead; those that follow are dated by one that is two minutes behind the table.
+/// Snapshots of the future are refused by the catalog. Nothing is committed until the clock is set, and the log says
+/// so. Clocks that jump back and forth are the simulator's.
 fn other_clock(stage: &Stage, name: &'static str) -> Result<Found> {
     let mut play = Play::running(stage, name)?;
-    play.catalog.set(vec![Rule::every(Which::Commit, Fault::Redate(AHEAD)).times(REDATED)]);
-    play.watch("snapshots are dated later", INJECTED_MAX, |play| {
-        Ok(play.catalog.seen().total() == REDATED)
-    })?;
-    let landed = play.catalog.seen().landed;
-    must(landed > 0, || "the catalog took none of them".to_owned())?;
-    let dates = |play: &Play<'_>| -> Result<i64> {
-        let stand = play.scene.stand()?.context("the tables are there")?;
-        let table = stand.table(play.scene.table()?)?;
-        Ok(table.snapshots.first().map_or(0, |snapshot| snapshot.time_ms))
+    play.catalog.set(vec![Rule::every(Which::Commit, Fault::Redate(AHEAD))]);
+    play.processor()?.await_words("set this machine's clock", TOLD_MAX)?;
+    let before = play.fingerprint()?;
+    play.pass(Duration::from_secs(1))?;
+    let (after, seen) = (play.fingerprint()?, play.catalog.seen());
+    must(before == after, || format!("something was committed: {before} → {after}"))?;
+    must(seen.landed == 0, || format!("the catalog took {} of them", seen.landed))?;
+    play.finish(seen.total(), "commits refused, and told")
+}
+
+fn disk_full(stage: &Stage, name: &'static str) -> Result<Found> {
+    let mut play = Play::new(stage, name)?;
+    let disk = Disk::give(&mut play)?;
+    play.start()?;
+    play.await_commit()?;
+    let pid = play.processor()?.pid();
+    disk.fill(pid)?;
+    let words = ["No space left on device", "disk is full"];
+    let said = |play: &mut Play<'_>| -> Result<usize> {
+        let processor = play.processor()?;
+        Ok(words.iter().map(|words| processor.said(words)).sum())
     };
-    let newest = dates(&play)?;
-    play.await_progress(INJECTED_MAX)?;
-    let after = dates(&play)?;
-    must(after >= newest, || format!("the dates went back: {newest} → {after}"))?;
-    play.finish(landed, "snapshots of the future, and more after them")
+    play.watch("the log tells of the disk", INJECTED_MAX, |play| Ok(said(play)? > 0))?;
+    play.pass(FULL)?;
+    let count = said(&mut play)? as u64;
+    disk.clear(pid)?;
+    play.disk = Some(disk);
+    play.finish(count, "times told; a catalog and its tables on a disk of 32 MB")
+}
+
+/// Kafka, catalog and store by names that nobody knows, until somebody does.
+fn no_names(stage: &Stage, name: &'static str) -> Result<Found> {
+    let mut play = Play::new(stage, name)?;
+    let hosts = ["kafka.proof.invalid", "catalog.proof.invalid", "store.proof.invalid"];
+    let [kafka, catalog, store] = hosts;
+    let named = |address: &str, host: &str| {
+        let port = address.rsplit(':').next().unwrap_or_default();
+        format!("{host}:{port}")
+    };
+    play.spawn = play
+        .spawn
+        .clone()
+        .flag("--brokers", named(&stage.servers.kafka(), kafka))
+        .flag("--catalog-uri", format!("http://{}", named(&play.catalog.uri(), catalog)))
+        .flag("--s3-endpoint", format!("http://{}", named(&play.store.uri(), store)));
+    let names = Names::give(&mut play)?;
+    play.start()?;
+    for words in [
+        "waiting for Kafka at kafka.proof.invalid",
+        "Failed to resolve",
+        "waiting for the catalog at",
+    ] {
+        play.processor()?.await_words(words, TOLD_MAX)?;
+    }
+    must(play.fingerprint()?.is_empty(), || "something was committed".to_owned())?;
+    names.add(&hosts)?;
+    let resolved = play.await_commit()?;
+    play.finish(
+        3,
+        format!("names; first commit {:.1} s after they were known", resolved.as_secs_f64()),
+    )
 }

@@ -14,7 +14,7 @@ use crate::servers::{now, tell};
 use crate::stack::{Found, Refuted, Stage, words};
 
 /// Cases that run at once, beside the one of Kafka's. Most of them wait most of the time.
-const LANES: usize = 4;
+const LANES: usize = 6;
 
 /// What came of a case, and in how many seconds.
 struct Done {

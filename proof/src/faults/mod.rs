@@ -12,6 +12,7 @@ mod feeder;
 mod host;
 mod kafka;
 mod lanes;
+mod place;
 mod play;
 mod store;
 mod store_more;

@@ -27,6 +27,9 @@ const SILENCE_MAX: Duration = Duration::from_mins(5);
 /// Pieces of a dripping answer.
 const PIECES: u32 = 50;
 
+/// What a store says that has taken an object.
+const STORED: &[u8] = b"HTTP/1.1 200 OK\r\netag: \"0\"\r\ncontent-length: 0\r\n\r\n";
+
 /// Whose protocol is spoken: how refusals look, and what can be done to objects.
 pub(crate) enum Flavour {
     Catalog,
@@ -199,7 +202,7 @@ impl Inner {
             }
             Fault::Drip(span) => drip(client, &answer.bytes(), *span).await?,
             Fault::Pretend => {
-                client.write_all(&Message::answer(200, "application/xml", "").bytes()).await?;
+                client.write_all(STORED).await?;
             }
             Fault::Twice | Fault::Redate(_) | Fault::Shorten => {
                 client.write_all(&answer.bytes()).await?;
