@@ -3,11 +3,11 @@
 use std::sync::Arc;
 
 use async_trait::async_trait;
-use iceberg::io::FileIO;
 use iceberg::TableIdent;
+use iceberg::io::FileIO;
 
-use super::operations::{Held, Reply, Request};
 use super::Servers;
+use super::operations::{Held, Reply, Request};
 use crate::catalog::{Answer, Base, Catalog, Change, Creation, table};
 use crate::{Error, Kind, Result};
 

@@ -97,7 +97,14 @@ impl Servers {
     /// The object at `location`, as it is stored.
     pub fn object(&self, location: &str) -> Option<Bytes> {
         let path = objects::path(location);
-        let read = async { self.shared.objects.get_opts(&path, Default::default()).await?.bytes().await };
+        let read = async {
+            self.shared
+                .objects
+                .get_opts(&path, object_store::GetOptions::default())
+                .await?
+                .bytes()
+                .await
+        };
         at_once(read).ok()
     }
 

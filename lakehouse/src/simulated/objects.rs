@@ -44,7 +44,12 @@ impl fmt::Display for Objects {
 
 #[async_trait]
 impl ObjectStore for Objects {
-    async fn put_opts(&self, path: &Path, payload: PutPayload, opts: PutOptions) -> Result<PutResult> {
+    async fn put_opts(
+        &self,
+        path: &Path,
+        payload: PutPayload,
+        opts: PutOptions,
+    ) -> Result<PutResult> {
         let waits = is_data(path) || lock(&self.servers.shared.operations).metadata_waits();
         if !waits {
             return self.servers.put(path, &payload, &opts.mode);

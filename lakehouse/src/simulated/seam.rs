@@ -33,15 +33,14 @@ pub struct Simulation(());
 
 impl Simulation {
     /// Begins; only one can be under way on a thread.
+    ///
+    /// # Panics
+    ///
+    /// Another one is under way.
     pub fn begin(seed: u64) -> Self {
         let dice = Dice::new(seed);
-        let begun = Seam {
-            now: Duration::ZERO,
-            wall_ms: 0,
-            dice,
-            pauses: BTreeMap::new(),
-            paused: 0,
-        };
+        let begun =
+            Seam { now: Duration::ZERO, wall_ms: 0, dice, pauses: BTreeMap::new(), paused: 0 };
         let before = HERE.with_borrow_mut(|seam| seam.replace(begun));
         assert!(before.is_none(), "one simulation at a time on a thread");
         Self(())

@@ -91,7 +91,8 @@ impl Servers {
         }
         let loaded = at_once(manifest.load_manifest(&self.shared.file_io));
         let loaded = loaded.map_err(|err| format!("{}: {err}", manifest.manifest_path))?;
-        let live = loaded.entries().iter().filter(|entry| entry.status() != ManifestStatus::Deleted);
+        let live =
+            loaded.entries().iter().filter(|entry| entry.status() != ManifestStatus::Deleted);
         let entries = live.map(|entry| DataFileView {
             location: entry.file_path().to_owned(),
             rows: entry.record_count(),
@@ -104,7 +105,12 @@ impl Servers {
         Ok(entries)
     }
 
-    pub(super) fn seen(&self, ident: &TableIdent, location: &str, metadata: &TableMetadata) -> Seen {
+    pub(super) fn seen(
+        &self,
+        ident: &TableIdent,
+        location: &str,
+        metadata: &TableMetadata,
+    ) -> Seen {
         let mut seen = lock(&self.shared.seen);
         if let Some(known) = seen.get(ident).filter(|known| known.location == location) {
             return known.clone();

@@ -3,12 +3,18 @@
 //! Processes, servers, clock and chance are simulated; what decides about exactly-once is the product itself.
 //! After every change of a table the [`ledger`] checks it; a run that never met some kind of fault fails.
 
-mod chaos;
+mod death;
+mod disaster;
+mod edits;
+mod ending;
 mod fault;
 mod group;
+mod heard;
+mod job;
 mod ledger;
 mod network;
 mod one;
+mod others;
 mod plan;
 mod process;
 mod rows;

@@ -9,23 +9,21 @@ use lakehouse::ids::{Offset, PartitionId};
 use lakehouse::position::{ClusterId, Source, TopicId};
 use lakehouse::simulated::{Dice, NAMESPACE, Servers, Simulation};
 use lakehouse::spec::{Column, ColumnType, TableSpec};
-use stream_processor::pipeline::{Event, Starts};
-use stream_processor::sink::Landed;
+use stream_processor::pipeline::Event;
 
-use super::chaos::{Closed, Saved};
+use super::disaster::{Closed, Saved};
 use super::fault::{Fault, Seen};
 use super::group::Move;
-use super::ledger::{Check, Ledger, violated};
+use super::job::name;
+use super::ledger::{Check, Ledger};
 use super::network::Orphan;
 use super::plan::{Plan, Temper};
-use super::process::{Done, Life, Process, name};
+use super::process::{Life, Process};
 use super::topic::Topic;
 use super::trace::Trace;
 
 /// The first instant of the world. Later than now: iceberg reads the real clock where a table is made.
 const EPOCH_MS: i64 = 4_102_444_800_000;
-/// One worker alone must be done by then.
-const DRAIN_TURNS: u32 = 40_000;
 /// Longer than any deadline of a commit or a start.
 const LEAP: Duration = Duration::from_secs(31);
 
@@ -154,13 +152,13 @@ impl World {
     /// Something goes wrong, or nothing does.
     fn misfortune(&mut self) -> Check {
         let worker = self.any_worker();
-        if self.wants(Fault::Crash, 8) {
+        if self.wants(Fault::Crash, 7) {
             self.crash(worker);
         }
         if self.wants(Fault::Stop, 1) {
             self.stop(worker);
         }
-        if self.wants(Fault::Zombie, 3) {
+        if self.wants(Fault::Zombie, 5) {
             self.zombie(worker);
         }
         if self.wants(Fault::Rebalance, 10) {
@@ -216,7 +214,7 @@ impl World {
         }
     }
 
-    fn read(&mut self, worker: usize) {
+    pub(super) fn read(&mut self, worker: usize) {
         let most = 1 + self.dice.below(14).cast_signed();
         let apart = self.dice.one_in(2);
         if let Some(process) = self.workers.get_mut(worker)
@@ -240,7 +238,7 @@ impl World {
     }
 
     /// Time passes: a little, or until somebody's pause is over.
-    fn time(&mut self) {
+    pub(super) fn time(&mut self) {
         let little = Duration::from_millis(self.dice.below(400));
         let soon = self.now + Duration::from_secs(6);
         let wake = self.clock.next_wake().filter(|wake| *wake < soon && self.dice.one_in(2));
@@ -266,10 +264,8 @@ impl World {
             }
             return Ok(());
         }
-        if let Some(action) = process.actions.front() {
-            say!(self, "worker {worker}: {}", name(action));
-            process.act(now);
-            return self.acted(worker);
+        if !process.actions.is_empty() {
+            return self.act(worker);
         }
         process.last = None;
         if let Some(done) = process.poll() {
@@ -293,108 +289,23 @@ impl World {
         Ok(())
     }
 
-    fn acted(&mut self, worker: usize) -> Check {
-        let Some(process) = self.workers.get_mut(worker) else { return Ok(()) };
-        if let Some(told) = process.told_group.take() {
-            self.group_told(&told)?;
-        }
-        let Some(process) = self.workers.get_mut(worker) else { return Ok(()) };
-        if process.finished {
-            say!(self, "worker {worker}: stopped in order");
-            self.seen.one("worker: stopped in order");
-            self.bury(worker);
-        }
-        Ok(())
-    }
-
-    /// The group must never be told more than every table holds.
-    fn group_told(&mut self, told: &Starts) -> Check {
-        for (ledger, (partition, offset)) in
-            self.ledgers.iter().flat_map(|ledger| told.iter().map(move |at| (ledger, at)))
-        {
-            let held = ledger.position.get(&partition.get()).copied();
-            if !self.restored && held < Some(offset.get()) {
-                let name = &ledger.name;
-                return violated(
-                    "I1",
-                    format!(
-                        "the group was told {partition}: {offset}, but {name} stands at {held:?}"
-                    ),
-                );
-            }
-        }
-        Ok(())
-    }
-
-    fn done(&mut self, worker: usize, done: Done) -> Check {
-        let now = self.now;
-        let Some(process) = self.workers.get_mut(worker) else { return Ok(()) };
-        match done {
-            Done::Opened(Ok((sinks, at))) => {
-                say!(self, "worker {worker}: ready, tables at {at:?}");
-                process.opened(sinks);
-                self.join(worker);
-            }
-            Done::Assigned(Ok(tables)) => {
-                say!(self, "worker {worker}: reads {tables:?}");
-                process.assigned(tables);
-            }
-            Done::Reloaded(Ok(starts)) => {
-                say!(self, "worker {worker}: reads again from {starts:?}");
-                process.reloaded(starts, now);
-            }
-            Done::Landed(lane, Ok(landed)) => return self.landed(worker, lane, landed),
-            Done::Opened(Err(err))
-            | Done::Assigned(Err(err))
-            | Done::Reloaded(Err(err))
-            | Done::Landed(_, Err(err)) => return self.stopped(worker, &err),
-        }
-        Ok(())
-    }
-
-    fn landed(&mut self, worker: usize, lane: usize, landed: Landed) -> Check {
-        let now = self.now;
-        let (Some(process), Some(ledger)) =
-            (self.workers.get_mut(worker), self.ledgers.get_mut(lane))
-        else {
+    /// A worker does its next action, unless it dies before, or after.
+    fn act(&mut self, worker: usize) -> Check {
+        if self.wants(Fault::Crash, 6) {
+            self.crash(worker);
             return Ok(());
-        };
-        let sent = process.flying.get_mut(lane).map(std::mem::take).unwrap_or_default();
-        match landed {
-            Landed::Committed { position, report } => {
-                say!(self, "worker {worker}: {} committed, at {position:?}", ledger.name);
-                let ahead =
-                    position.iter().find(|(p, at)| ledger.position.get(&p.get()) < Some(&at.get()));
-                if let Some((partition, at)) = ahead.filter(|_| !self.restored) {
-                    return violated(
-                        "I1",
-                        format!(
-                            "{} was told committed up to {partition}: {at}, but is not there",
-                            ledger.name
-                        ),
-                    );
-                }
-                if report.is_none() {
-                    self.seen.one("worker: recognises its own lost commit");
-                }
-                let conflicts = report.map_or(0, |report| report.conflicts);
-                self.seen
-                    .more("catalog: publish conflicts with another writer", u64::from(conflicts));
-                // Files of tries whose answer was lost.
-                ledger.abandoned.extend(sent);
-                process.event(Event::Committed(lane, position), now);
-            }
-            Landed::Fenced => {
-                say!(self, "worker {worker}: {} fenced", ledger.name);
-                ledger.dropped.extend(sent);
-                self.seen.one("worker: fenced and rewound");
-                if !self.members.contains(&worker) {
-                    self.seen.one("worker: zombie's commit is fenced");
-                }
-                process.event(Event::Fenced(lane), now);
-            }
         }
-        Ok(())
+        let now = self.now;
+        let Some(process) = self.workers.get_mut(worker) else { return Ok(()) };
+        if let Some(action) = process.actions.front() {
+            say!(self, "worker {worker}: {}", name(action));
+            process.act(now);
+        }
+        if self.wants(Fault::Crash, 6) {
+            self.crash(worker);
+            return Ok(());
+        }
+        self.acted(worker)
     }
 
     pub(super) fn start(&mut self, worker: usize) {
@@ -419,7 +330,7 @@ impl World {
     }
 
     /// Asks a worker to end in order.
-    fn stop(&mut self, worker: usize) {
+    pub(super) fn stop(&mut self, worker: usize) {
         let now = self.now;
         let Some(process) = self.workers.get_mut(worker) else { return };
         if process.life == Life::Running && !process.paused && process.actions.is_empty() {
@@ -431,7 +342,7 @@ impl World {
     }
 
     /// What has to be looked at after every turn.
-    fn watch(&mut self) -> Check {
+    pub(super) fn watch(&mut self) -> Check {
         for location in self.servers.take_deleted() {
             say!(self, "{location} is deleted");
             for ledger in &self.ledgers {
@@ -440,63 +351,6 @@ impl World {
         }
         self.settle_moves();
         Ok(())
-    }
-
-    /// No more faults: one worker must bring every table to the topic's end, and stop.
-    fn drain(&mut self) -> Check {
-        say!(self, "no more faults");
-        self.seen.more("store: read fails", self.servers.reads_failed());
-        self.temper.calm();
-        self.servers.set_store(0, 0);
-        self.reopen();
-        for worker in 0..self.workers.len() {
-            self.bury(worker);
-        }
-        self.workers.truncate(1);
-        for orphan in self.orphans.values_mut() {
-            if matches!(orphan, Orphan::AfterRestart(_)) {
-                *orphan = Orphan::AfterRestart(0);
-            }
-        }
-        self.members.clear();
-        self.owner.clear();
-        self.moves.clear();
-        self.start(0);
-        let mut stopping = false;
-        for _ in 0..DRAIN_TURNS {
-            self.turn += 1;
-            match self.dice.below(8) {
-                0..3 => self.serve()?,
-                3 => self.time(),
-                4 => self.read(0),
-                _ => self.step(0)?,
-            }
-            self.watch()?;
-            let down = self.workers.iter().all(|process| process.life == Life::Down);
-            if stopping && down {
-                return Ok(());
-            }
-            if down {
-                return violated("I8", "the last worker stopped though nothing is wrong");
-            }
-            if !stopping
-                && self.caught_up()
-                && self.workers.iter().all(Process::idle)
-                && self.servers.waiting().is_empty()
-            {
-                self.stop(0);
-                stopping = true;
-            }
-        }
-        let at: Vec<_> =
-            self.ledgers.iter().map(|ledger| (&ledger.name, &ledger.position)).collect();
-        violated("I8", format!("one worker alone is not done after {DRAIN_TURNS} turns: {at:?}"))
-    }
-
-    fn caught_up(&self) -> bool {
-        (0..self.topic.partitions()).all(|p| {
-            self.ledgers.iter().all(|ledger| ledger.position.get(&p) == Some(&self.topic.end(p)))
-        })
     }
 }
 

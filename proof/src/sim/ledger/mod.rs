@@ -3,32 +3,35 @@
 //! It knows the topic and what each record must become, and follows the table change by change, by the files
 //! that the manifests name and the bytes that the store holds. It must never ask the product what is right.
 
+mod audit;
+mod files;
+mod strangers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use crate::sim::rows::Row;
+use crate::sim::topic::{Record, Topic, expected};
+use files::{contents, offsets, ranges};
 use lakehouse::simulated::{DataFileView, Servers, SnapshotView, TableView};
-use serde_json::Value;
-
-use super::rows::{FOREIGN, Row, decode};
-use super::topic::{Record, Topic, expected};
 
 /// An invariant that does not hold.
 #[derive(Clone, Debug)]
-pub(super) struct Violation {
+pub(in crate::sim) struct Violation {
     /// `I1` to `I9`.
-    pub(super) invariant: &'static str,
-    pub(super) what: String,
+    pub(in crate::sim) invariant: &'static str,
+    pub(in crate::sim) what: String,
 }
 
-pub(super) type Check<T = ()> = Result<T, Violation>;
+pub(in crate::sim) type Check<T = ()> = Result<T, Violation>;
 
-pub(super) fn violated<T>(invariant: &'static str, what: impl Into<String>) -> Check<T> {
+pub(in crate::sim) fn violated<T>(invariant: &'static str, what: impl Into<String>) -> Check<T> {
     Err(Violation { invariant, what: what.into() })
 }
 
 /// Who changed the table.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum By {
+pub(in crate::sim) enum By {
     Us {
         /// Branches were changed after the table was read for this commit. No requirement of the catalog's protocol can
         /// notice that, so what the commit says of main's retention, and of snapshots to expire, stands.
@@ -45,31 +48,31 @@ type Offsets = BTreeMap<i32, i64>;
 
 /// The table as it has to be. A clone is a backup.
 #[derive(Clone)]
-pub(super) struct Ledger {
-    pub(super) name: String,
+pub(in crate::sim) struct Ledger {
+    pub(in crate::sim) name: String,
     lane: usize,
     lanes: usize,
     view: Option<Arc<TableView>>,
-    pub(super) position: Offsets,
+    pub(in crate::sim) position: Offsets,
     /// Every row of ours that the table holds.
     rows: BTreeMap<(i32, i64), i64>,
     foreign_rows: BTreeSet<i64>,
     /// The files of main's snapshot.
     live: BTreeSet<String>,
     /// Files that were in the table at some time.
-    pub(super) named: BTreeSet<String>,
+    pub(in crate::sim) named: BTreeSet<String>,
     /// Files whose batch was dropped: they must stay out.
-    pub(super) dropped: BTreeSet<String>,
+    pub(in crate::sim) dropped: BTreeSet<String>,
     /// Files of processes that died, or of a future that a restore has undone: they may stay out.
-    pub(super) abandoned: BTreeSet<String>,
+    pub(in crate::sim) abandoned: BTreeSet<String>,
     attempts: BTreeSet<String>,
-    /// When others changed a branch last, in turns.
-    pub(super) branched: u32,
-    pub(super) commits: u64,
+    /// When others changed a branch last: the turn, and the last request that was sent before.
+    pub(in crate::sim) branched: (u32, u64),
+    pub(in crate::sim) commits: u64,
 }
 
 impl Ledger {
-    pub(super) fn new(name: &str, lane: usize, lanes: usize) -> Self {
+    pub(in crate::sim) fn new(name: &str, lane: usize, lanes: usize) -> Self {
         Self {
             name: name.to_owned(),
             lane,
@@ -83,13 +86,13 @@ impl Ledger {
             dropped: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             attempts: BTreeSet::new(),
-            branched: 0,
+            branched: (0, 0),
             commits: 0,
         }
     }
 
     /// Follows a change that was just made.
-    pub(super) fn follow(&mut self, servers: &Servers, topic: &Topic, by: By) -> Check {
+    pub(in crate::sim) fn follow(&mut self, servers: &Servers, topic: &Topic, by: By) -> Check {
         let Some(new) = servers.table(&self.name) else {
             // A request to make it failed.
             return if self.view.is_none() {
@@ -128,45 +131,6 @@ impl Ledger {
         }
         self.live = files.into_iter().map(|file| file.location).collect();
         self.same_position(&new)
-    }
-
-    /// I6: what is not ours is as it was.
-    fn others_survive(&self, old: &TableView, new: &TableView, raced: bool) -> Check {
-        let theirs = |view: &TableView| -> BTreeMap<String, String> {
-            let properties = view.properties.iter().filter(|(key, _)| !key.starts_with(OURS));
-            properties.map(|(key, value)| (key.clone(), value.clone())).collect()
-        };
-        if old.uuid != new.uuid {
-            return violated("I6", format!("{}: another table is in its place", self.name));
-        }
-        if theirs(old) != theirs(new) {
-            return violated("I6", format!("{}: a property of others changed", self.name));
-        }
-        let refs = |view: &TableView| -> BTreeMap<String, Value> {
-            let mut refs = view.refs.clone();
-            if let Some(main) = refs.get_mut("main").and_then(Value::as_object_mut) {
-                main.remove("snapshot-id");
-            }
-            refs
-        };
-        // The first snapshot makes the branch.
-        if !raced && old.current.is_some() && refs(old) != refs(new) {
-            return violated(
-                "I6",
-                format!("{}: branches were {:?} and are {:?}", self.name, old.refs, new.refs),
-            );
-        }
-        let held = reached(old);
-        for (id, snapshot) in &old.snapshots {
-            let expirable = snapshot.summary.contains_key(POSITION) && (raced || !held.contains(id));
-            if !new.snapshots.contains_key(id) && !expirable {
-                return violated(
-                    "I6",
-                    format!("{}: snapshot {id} of others was expired", self.name),
-                );
-            }
-        }
-        Ok(())
     }
 
     fn same_position(&self, view: &TableView) -> Check {
@@ -366,34 +330,6 @@ impl Ledger {
         }
     }
 
-    /// A change by others: files may come and go, the rows of ours may not.
-    fn foreign(&mut self, servers: &Servers, files: &[DataFileView]) -> Check {
-        let rewritten = self.live.iter().any(|old| !files.iter().any(|file| file.location == *old));
-        let mut foreign = BTreeSet::new();
-        let mut ours = BTreeMap::new();
-        for file in files {
-            if !rewritten && self.live.contains(&file.location) {
-                continue;
-            }
-            self.named.insert(file.location.clone());
-            for row in contents(servers, file)? {
-                if row.partition == FOREIGN {
-                    foreign.insert(row.offset);
-                } else {
-                    ours.insert((row.partition, row.offset), row.value);
-                }
-            }
-        }
-        if rewritten && (ours != self.rows || foreign != self.foreign_rows) {
-            return violated(
-                "I6",
-                format!("{}: the rewrite by others saw other rows than there were", self.name),
-            );
-        }
-        self.foreign_rows.extend(foreign);
-        Ok(())
-    }
-
     fn files(&self, servers: &Servers, snapshot: &SnapshotView) -> Check<Vec<DataFileView>> {
         let lost =
             |what: String| Violation { invariant: "I5", what: format!("{}: {what}", self.name) };
@@ -406,70 +342,8 @@ impl Ledger {
         Ok(files)
     }
 
-    /// Everything there is, from the beginning: the last word on a table.
-    pub(super) fn audit(&self, servers: &Servers, topic: &Topic) -> Check {
-        let Some(view) = servers.table(&self.name) else {
-            return violated("I6", format!("{} is gone", self.name));
-        };
-        for snapshot in view.snapshots.values() {
-            for file in self.files(servers, snapshot)? {
-                present(servers, &file)?;
-            }
-        }
-        let Some(current) = view.current.and_then(|id| view.snapshots.get(&id)) else {
-            return Ok(());
-        };
-        let (mut ours, mut foreign) = (BTreeMap::new(), BTreeSet::new());
-        for row in self
-            .files(servers, current)?
-            .iter()
-            .map(|file| contents(servers, file))
-            .collect::<Check<Vec<_>>>()?
-            .into_iter()
-            .flatten()
-        {
-            let known = if row.partition == FOREIGN {
-                !foreign.insert(row.offset)
-            } else {
-                ours.insert((row.partition, row.offset), row.value).is_some()
-            };
-            if known {
-                return violated("I2", format!("{}: {row:?} is in the table twice", self.name));
-            }
-        }
-        let ranges = self.position.iter().map(|(p, end)| (*p, (topic.first(*p), *end))).collect();
-        let wanted = self.wanted(topic, &ranges, &mut [0; 4]);
-        if let Some(lost) = wanted.keys().find(|key| !ours.contains_key(key)) {
-            return violated(
-                "I1",
-                format!("{}: {lost:?} is below the position, but not in the table", self.name),
-            );
-        }
-        if let Some(wrong) = ours.iter().find(|(key, value)| wanted.get(key) != Some(value)) {
-            return violated(
-                "I3",
-                format!("{}: {wrong:?} should be {:?}", self.name, wanted.get(wrong.0)),
-            );
-        }
-        if foreign != self.foreign_rows {
-            return violated("I6", format!("{}: rows of others are missing", self.name));
-        }
-        self.leftovers(servers)
-    }
-
-    /// I7: what no table names is of a batch that was dropped.
-    fn leftovers(&self, servers: &Servers) -> Check {
-        for (location, _) in servers.data_objects(&self.name) {
-            let known = [&self.named, &self.dropped, &self.abandoned];
-            if !known.iter().any(|set| set.contains(&location)) {
-                return violated("I7", format!("{}: nobody knows of {location}", self.name));
-            }
-        }
-        Ok(())
-    }
-
     /// I5: nothing that is, was, or may still be named has gone.
-    pub(super) fn deleted(&self, location: &str) -> Check {
+    pub(in crate::sim) fn deleted(&self, location: &str) -> Check {
         if self.live.contains(location) {
             return violated("I5", format!("{}: {location} was deleted", self.name));
         }
@@ -477,58 +351,12 @@ impl Ledger {
     }
 
     /// The files of main's snapshot.
-    pub(super) fn live(&self) -> &BTreeSet<String> {
+    pub(in crate::sim) fn live(&self) -> &BTreeSet<String> {
         &self.live
     }
 
     /// Forgets what it saw last, after the table's metadata was put back.
-    pub(super) fn look_again(&mut self, servers: &Servers) {
+    pub(in crate::sim) fn look_again(&mut self, servers: &Servers) {
         self.view = servers.table(&self.name);
     }
-}
-
-fn present(servers: &Servers, file: &DataFileView) -> Check<bytes::Bytes> {
-    match servers.object(&file.location) {
-        None => violated("I5", format!("{} is not there", file.location)),
-        Some(bytes) if bytes.len() as u64 != file.bytes => violated(
-            "I5",
-            format!("{} has {} bytes, not {}", file.location, bytes.len(), file.bytes),
-        ),
-        Some(bytes) => Ok(bytes),
-    }
-}
-
-fn contents(servers: &Servers, file: &DataFileView) -> Check<Vec<Row>> {
-    let rows = decode(&present(servers, file)?);
-    match rows {
-        Some(rows) if rows.len() as u64 == file.rows => Ok(rows),
-        _ => violated("I5", format!("{} does not hold {} rows", file.location, file.rows)),
-    }
-}
-
-/// What branches and tags other than main reach.
-fn reached(view: &TableView) -> BTreeSet<i64> {
-    let mut reached = BTreeSet::new();
-    for (_, reference) in view.refs.iter().filter(|(name, _)| *name != "main") {
-        let mut next = reference.get("snapshot-id").and_then(Value::as_i64);
-        while let Some(id) = next.filter(|id| reached.insert(*id)) {
-            next = view.snapshots.get(&id).and_then(|snapshot| snapshot.parent);
-        }
-    }
-    reached
-}
-
-fn offsets(position: &str) -> Check<Offsets> {
-    let json: Value = serde_json::from_str(position).unwrap_or_default();
-    let topics = json.get("topics").and_then(Value::as_object);
-    let Some(held) = topics.and_then(|topics| topics.values().next()).and_then(Value::as_object)
-    else {
-        return violated("I4", format!("{position} is no position"));
-    };
-    Ok(held.iter().filter_map(|(p, offset)| Some((p.parse().ok()?, offset.as_i64()?))).collect())
-}
-
-fn ranges(text: &str) -> Check<BTreeMap<i32, (i64, i64)>> {
-    serde_json::from_str(text)
-        .map_err(|_| Violation { invariant: "I4", what: format!("{text} are no ranges") })
 }

@@ -1,14 +1,13 @@
-//! Other clients of the tables, and disasters after which nothing may be committed.
+//! Disasters after which nothing may be committed, until an operator has mended them.
 
-use std::collections::BTreeSet;
+use lakehouse::simulated::{Backup, Call, TableView};
+use serde_json::json;
 
-use lakehouse::simulated::{Backup, Call, Foreign};
-use serde_json::{Value, json};
-
+use super::edits::{change_schema, change_spec, forget, put, roll_back, set};
 use super::fault::Fault;
-use super::ledger::{By, Check, Ledger, violated};
+use super::ledger::{Check, Ledger};
+use super::others::{broken, kept};
 use super::process::Life;
-use super::rows::{FOREIGN, Row, decode, encode};
 use super::world::{World, say, source};
 
 /// A state of the tables or the topic in which we must refuse to commit.
@@ -95,126 +94,12 @@ impl Saved {
 }
 
 impl World {
-    fn any_lane(&mut self) -> usize {
+    pub(super) fn any_lane(&mut self) -> usize {
         usize::try_from(self.dice.below(self.ledgers.len() as u64)).unwrap_or_default()
     }
 
-    fn table(&self, lane: usize) -> String {
+    pub(super) fn table(&self, lane: usize) -> String {
         self.ledgers.get(lane).map(|ledger| ledger.name.clone()).unwrap_or_default()
-    }
-
-    /// Clients that know nothing of us.
-    pub(super) fn others(&mut self) -> Check {
-        let lane = self.any_lane();
-        let kinds = [
-            (Fault::ForeignAppend, 6),
-            (Fault::ForeignOptimize, 2),
-            (Fault::ForeignProperty, 4),
-            (Fault::ForeignExpire, 2),
-            (Fault::ForeignBranch, 2),
-            (Fault::ForeignRetention, 2),
-        ];
-        for (fault, rate) in kinds {
-            if !self.wants(fault, rate) || self.closed.is_some() {
-                continue;
-            }
-            // Before our first commit there is nothing to hide.
-            if self.ledgers.get(lane).is_none_or(|ledger| ledger.position.is_empty()) {
-                continue;
-            }
-            let name = self.table(lane);
-            let done = match fault {
-                Fault::ForeignAppend => self.foreign_file(lane, false)?,
-                Fault::ForeignOptimize => self.foreign_file(lane, true)?,
-                other => self.foreign_edit(&name, other)?,
-            };
-            if let Some(done) = done {
-                say!(self, "others: {done} on {name}");
-                self.seen.one(&format!("foreign: {done}"));
-                if let Some(ledger) = self.ledgers.get_mut(lane) {
-                    if matches!(fault, Fault::ForeignBranch | Fault::ForeignRetention) {
-                        ledger.branched = self.turn;
-                    }
-                    ledger.follow(&self.servers, &self.topic, By::Foreign)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn foreign_file(&mut self, lane: usize, replaces: bool) -> Check<Option<&'static str>> {
-        let Some(ledger) = self.ledgers.get(lane) else { return Ok(None) };
-        let mut rows = Vec::new();
-        if replaces {
-            for location in ledger.live() {
-                let bytes = self.servers.object(location).unwrap_or_default();
-                rows.extend(decode(&bytes).unwrap_or_default());
-            }
-            if rows.is_empty() {
-                return Ok(None);
-            }
-        } else {
-            for _ in 0..=self.dice.below(3) {
-                self.foreign += 1;
-                rows.push(Row { partition: FOREIGN, offset: self.foreign, value: 0 });
-            }
-        }
-        self.foreign += 1;
-        let foreign = Foreign {
-            name: format!("theirs-{}", self.foreign),
-            rows: rows.len() as u64,
-            bytes: encode(&rows),
-            replaces,
-            totals: !self.dice.one_in(3),
-            wall_ms: self.wall_ms(),
-        };
-        self.clock.set(self.now, foreign.wall_ms);
-        let name = self.table(lane);
-        match self.servers.foreign(&name, &foreign) {
-            Ok(done) => Ok(done.map(|_| if replaces { "optimize" } else { "append" })),
-            Err(what) => broken(&what),
-        }
-    }
-
-    fn foreign_edit(&mut self, table: &str, fault: Fault) -> Check<Option<&'static str>> {
-        let Some(view) = self.servers.table(table) else { return Ok(None) };
-        let Some(current) = view.current else { return Ok(None) };
-        self.foreign += 1;
-        let (wall_ms, number) = (self.wall_ms(), self.foreign);
-        let snapshots: Vec<i64> = view.snapshots.keys().copied().collect();
-        let place = usize::try_from(self.dice.below(snapshots.len() as u64)).unwrap_or_default();
-        let any = snapshots.get(place).copied().unwrap_or(current);
-        let branches: Vec<String> =
-            view.refs.keys().filter(|name| *name != "main").cloned().collect();
-        self.face(0);
-        let (what, done) = match fault {
-            Fault::ForeignProperty => ("properties", self.servers.edit(table, wall_ms, |json| {
-                set(json, "properties", "theirs.note", json!(number.to_string()));
-            })),
-            Fault::ForeignExpire => {
-                let kept = kept(&view, current);
-                ("expire down to one", self.servers.edit(table, wall_ms, |json| expire(json, &kept)))
-            }
-            Fault::ForeignBranch => ("branch with a retention", self.servers.edit(table, wall_ms, |json| {
-                match branches.first().filter(|_| branches.len() > 2) {
-                    Some(old) => forget(json, "refs", old),
-                    None => set(json, "refs", &format!("audit-{number}"), json!({
-                        "type": "branch", "snapshot-id": any,
-                        "min-snapshots-to-keep": 3, "max-snapshot-age-ms": 1_000_000, "max-ref-age-ms": 9_000_000 + number,
-                    })),
-                }
-            })),
-            _ => ("retention on main", self.servers.edit(table, wall_ms, |json| {
-                set(json, "refs", "main", json!({
-                    "type": "branch", "snapshot-id": current,
-                    "min-snapshots-to-keep": 2 + number % 5, "max-snapshot-age-ms": 1_000_000 + number,
-                }));
-            })),
-        };
-        match done {
-            Ok(done) => Ok(done.then_some(what)),
-            Err(what) => broken(&what),
-        }
     }
 
     /// Something an operator has to mend.
@@ -375,6 +260,8 @@ impl World {
                 self.servers.restore(&saved.ledger.name, &saved.backup);
                 let mut ledger = saved.ledger.clone();
                 ledger.look_again(&self.servers);
+                // The backup's branches are in the place of newer ones.
+                ledger.branched = (self.turn, self.servers.sent());
                 let objects = self.servers.data_objects(&ledger.name);
                 ledger.abandoned.extend(objects.into_iter().map(|(location, _)| location));
                 if let Some(place) = self.ledgers.get_mut(saved.lane) {
@@ -392,29 +279,7 @@ impl World {
 
 const POSITION: &str = "streamforge.position";
 
-fn broken<T>(what: &str) -> Check<T> {
-    violated("harness", what)
-}
-
-fn put(json: &mut Value, key: &str, value: Value) {
-    if let Some(fields) = json.as_object_mut() {
-        fields.insert(key.to_owned(), value);
-    }
-}
-
-fn set(json: &mut Value, map: &str, key: &str, value: Value) {
-    if let Some(fields) = json.get_mut(map).and_then(Value::as_object_mut) {
-        fields.insert(key.to_owned(), value);
-    }
-}
-
-fn forget(json: &mut Value, map: &str, key: &str) {
-    if let Some(fields) = json.get_mut(map).and_then(Value::as_object_mut) {
-        fields.remove(key);
-    }
-}
-
-fn ancestors(view: &lakehouse::simulated::TableView) -> Vec<i64> {
+fn ancestors(view: &TableView) -> Vec<i64> {
     let mut found = Vec::new();
     let mut next = view.current;
     while let Some((id, snapshot)) = next.and_then(|id| Some((id, view.snapshots.get(&id)?))) {
@@ -422,60 +287,4 @@ fn ancestors(view: &lakehouse::simulated::TableView) -> Vec<i64> {
         next = snapshot.parent;
     }
     found
-}
-
-/// What `expire_snapshots` leaves: main's snapshot, and what branches and tags reach.
-fn kept(view: &lakehouse::simulated::TableView, current: i64) -> BTreeSet<i64> {
-    let mut kept = BTreeSet::from([current]);
-    for (_, reference) in view.refs.iter().filter(|(name, _)| *name != "main") {
-        let mut next = reference.get("snapshot-id").and_then(Value::as_i64);
-        while let Some(id) = next.filter(|id| view.snapshots.contains_key(id) && kept.insert(*id)) {
-            next = view.snapshots.get(&id).and_then(|snapshot| snapshot.parent);
-        }
-    }
-    kept
-}
-
-fn expire(json: &mut Value, kept: &BTreeSet<i64>) {
-    let stays = |entry: &Value| {
-        entry.get("snapshot-id").and_then(Value::as_i64).is_some_and(|id| kept.contains(&id))
-    };
-    for list in ["snapshots", "snapshot-log"] {
-        if let Some(entries) = json.get_mut(list).and_then(Value::as_array_mut) {
-            entries.retain(stays);
-        }
-    }
-}
-
-fn roll_back(json: &mut Value, id: i64, wall_ms: i64) {
-    put(json, "current-snapshot-id", json!(id));
-    if let Some(main) = json.pointer_mut("/refs/main").and_then(Value::as_object_mut) {
-        main.insert("snapshot-id".to_owned(), json!(id));
-    }
-    let updated = json.get("last-updated-ms").and_then(Value::as_i64).unwrap_or_default();
-    if let Some(log) = json.get_mut("snapshot-log").and_then(Value::as_array_mut) {
-        log.push(json!({ "snapshot-id": id, "timestamp-ms": updated.max(wall_ms) }));
-    }
-}
-
-/// A new schema with one more column, which must not be null.
-fn change_schema(json: &mut Value) {
-    let Some(mut schema) = json.pointer("/schemas/0").cloned() else { return };
-    if let Some(fields) = schema.get_mut("fields").and_then(Value::as_array_mut) {
-        fields.push(json!({ "id": 99, "name": "must", "required": true, "type": "long" }));
-    }
-    put(&mut schema, "schema-id", json!(1));
-    if let Some(schemas) = json.get_mut("schemas").and_then(Value::as_array_mut) {
-        schemas.push(schema);
-    }
-    put(json, "current-schema-id", json!(1));
-    put(json, "last-column-id", json!(99));
-}
-
-/// No partitions any more.
-fn change_spec(json: &mut Value) {
-    if let Some(specs) = json.get_mut("partition-specs").and_then(Value::as_array_mut) {
-        specs.push(json!({ "spec-id": 1, "fields": [] }));
-    }
-    put(json, "default-spec-id", json!(1));
 }
