@@ -52,7 +52,10 @@ impl Bug {
 
     /// `S1` to `S12`.
     pub fn code(self) -> String {
-        format!("{self:?}").chars().take_while(|c| *c == 'S' || c.is_ascii_digit()).collect()
+        // The letter and the digits of the name; what follows may begin with an S, too.
+        let name = format!("{self:?}");
+        let digits = name.chars().skip(1).take_while(char::is_ascii_digit);
+        name.chars().take(1).chain(digits).collect()
     }
 }
 
