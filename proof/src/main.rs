@@ -19,6 +19,7 @@ mod servers;
 mod size;
 mod stack;
 mod topics;
+mod workers;
 
 use std::path::PathBuf;
 use std::process::ExitCode;
@@ -54,6 +55,8 @@ enum Command {
     FullStack(full_stack::FullStackArgs),
     /// Look for the credentials in all that a processor says
     Secrets(secrets::SecretsArgs),
+    /// Let one to eight workers share the topic, and count the commits they try in vain
+    Workers(workers::WorkersArgs),
     /// Put the results of a run into docs/proof.md
     Page(page::PageArgs),
     /// Start or remove the real servers by hand
@@ -86,6 +89,7 @@ fn main() -> ExitCode {
         Command::Faults(args) => told(faults::run(&args), &args.suite),
         Command::FullStack(args) => told(full_stack::run(&args), &args.stack.suite),
         Command::Secrets(args) => told(secrets::run(&args), &args.stack.suite),
+        Command::Workers(args) => told(workers::run(&args), &args.suite),
         Command::Page(args) => page::run(&args),
         Command::Servers(command) => done(command.run()),
         Command::Processor(cli) => stream_processor::process::main(*cli),
