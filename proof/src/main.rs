@@ -8,15 +8,20 @@
 //! fault points, `prove committer …` a process that does nothing but commit.
 
 mod bugs;
+mod committer;
 mod faults;
 mod foreign;
 mod full_stack;
-mod proxy;
+mod input;
+mod kill;
 mod page;
+mod proxy;
 mod report;
 mod secrets;
 mod servers;
+mod sim;
 mod size;
+mod soak;
 mod stack;
 mod topics;
 mod workers;
@@ -45,23 +50,34 @@ struct Cli {
 enum Command {
     /// Make each known mistake on purpose: one suite must notice
     Bugs(SuiteArgs),
+    /// Play every fault against the real pipeline and commit, in memory, from seeds
+    Sim(sim::SimArgs),
+    /// Kill real processes at random and at every fault point
+    Kill(kill::KillArgs),
+    /// Run one processor under steady load and see whether anything grows
+    Soak(soak::SoakArgs),
+    /// Let one to eight workers share the topic, and count the commits they try in vain
+    Workers(workers::WorkersArgs),
     /// Let strangers write to, maintain and damage the tables under a processor
     Foreign(stack::StackArgs),
     /// Change a Kafka topic in every way under its readers
     Topics(stack::StackArgs),
     /// Faults of the network and of the host, between a processor and the real servers
     Faults(stack::StackArgs),
+    /// Feed mutated records, jobs, positions, answers, settings and tables, and watch for panics and memory
+    Input(input::InputArgs),
     /// Kill every process of the whole stack under load
     FullStack(full_stack::FullStackArgs),
     /// Look for the credentials in all that a processor says
     Secrets(secrets::SecretsArgs),
-    /// Let one to eight workers share the topic, and count the commits they try in vain
-    Workers(workers::WorkersArgs),
     /// Put the results of a run into docs/proof.md
     Page(page::PageArgs),
     /// Start or remove the real servers by hand
     #[command(subcommand)]
     Servers(servers::ServersCommand),
+    /// A process that does nothing but commit (what `kill` kills by the thousand)
+    #[command(hide = true)]
+    Committer(committer::CommitterArgs),
     /// The stream processor with its fault points (what the suites start and kill)
     #[command(hide = true)]
     Processor(Box<stream_processor::config::Cli>),
@@ -84,12 +100,17 @@ pub struct SuiteArgs {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::Bugs(args) => told(bugs::run(&args), &args),
+        Command::Sim(args) => told(sim::run(&args), &args.suite),
+        Command::Kill(args) => told(kill::run(&args), &args.suite),
+        Command::Soak(args) => told(soak::run(&args), &args.suite),
+        Command::Committer(args) => done(committer::run(&args)),
+        Command::Workers(args) => told(workers::run(&args), &args.suite),
         Command::Foreign(args) => told(foreign::run(&args), &args.suite),
         Command::Topics(args) => told(topics::run(&args), &args.suite),
         Command::Faults(args) => told(faults::run(&args), &args.suite),
+        Command::Input(args) => told(input::run(&args), &args.suite),
         Command::FullStack(args) => told(full_stack::run(&args), &args.stack.suite),
         Command::Secrets(args) => told(secrets::run(&args), &args.stack.suite),
-        Command::Workers(args) => told(workers::run(&args), &args.suite),
         Command::Page(args) => page::run(&args),
         Command::Servers(command) => done(command.run()),
         Command::Processor(cli) => stream_processor::process::main(*cli),

@@ -1,5 +1,7 @@
 //! Wires the threads and the async side together, and takes them down again.
 
+use std::time::Duration;
+
 use anyhow::{Result, bail};
 use crossbeam_channel::bounded;
 use tokio::runtime::Handle;
@@ -25,6 +27,9 @@ use crate::transform::Transform;
 
 /// Chunks between two threads. With polls of 2,000 records a few are enough to keep both busy.
 const PIPE_CHUNKS: usize = 4;
+/// How long the consumer may take to close after [`STOP_MAX`] was spent on the last commit: together they stay below
+/// the ten seconds after which orchestrators kill.
+const CLOSE_MAX: Duration = Duration::from_secs(3);
 
 /// Runs `job` until `shutdown`, then commits what is open and returns.
 ///
@@ -170,7 +175,7 @@ async fn supervise(
     lakehouse::faults::point("stop.flushed");
     if read.is_none() {
         drop(commands.send(Command::Stop));
-        let ended = tokio::time::timeout(STOP_MAX, &mut reading).await;
+        let ended = tokio::time::timeout(CLOSE_MAX, &mut reading).await;
         read = ended.ok().map(|ended| flat(ended, "reader"));
     }
     lakehouse::faults::point("stop.closed");

@@ -364,3 +364,29 @@ fn files_that_are_not_whole() {
     );
     assert!(job("SELECT 'unclosed").contains("line 1, column 8"), "{}", job("SELECT 'unclosed"));
 }
+
+#[test]
+fn an_endless_expression_is_refused_and_does_not_end_the_process() {
+    let endless = |condition: &str| {
+        let job = PIPELINE.replace("transaction_value > 50", condition);
+        Job::parse(&job).unwrap_err().to_string()
+    };
+    let comparison = "activity_type = 'x'";
+    for condition in [
+        [comparison; 100_000].join(" OR "),
+        [comparison; 100_000].join(" AND "),
+        format!("{} > 1", ["kafka_offset"; 100_000].join(" + ")),
+        format!("{} TRUE", "NOT ".repeat(100_000)),
+        format!("CASE {} END", "WHEN activity_type = 'x' THEN TRUE ".repeat(100_000)),
+        format!("{comparison} AND {}", "(".repeat(100_000)),
+    ] {
+        let said = endless(&condition);
+        let told = ["an expression of more than 1000 words", "nested too deeply"];
+        assert!(told.iter().any(|words| said.contains(words)), "{said}");
+    }
+    let list = ["'x'"; 20_000].join(", ");
+    let job = PIPELINE.replace("transaction_value > 50", &format!("activity_type IN ({list})"));
+    Job::parse(&job).unwrap();
+    let chain = [comparison; 240].join(" OR ");
+    Job::parse(&PIPELINE.replace("transaction_value > 50", &format!("({chain})"))).unwrap();
+}

@@ -207,6 +207,8 @@ fn tls_that_is_not_built_in_is_told_with_what_to_do() {
 fn help_teaches() {
     for (command, words) in [
         ("provision", ["nothing is deleted", "KAFKA_PARTITIONS", "PROVISION_WAIT", "Exit code"]),
+        ("lend", ["as a temporary table", "FLINK_URL", "HANDOVER_WAIT", "Exit code"]),
+        ("adopt", ["late commit", "--position", "FLINK_URL", "Exit code"]),
         ("verify", ["record by record", "VERIFY_WAIT", "KAFKA_PROPERTIES", "Exit code"]),
     ] {
         let mut process = Command::new(env!("CARGO_BIN_EXE_streamforge"));
@@ -254,4 +256,53 @@ async fn a_live_platform_is_proved_and_what_it_lacks_is_told() {
     );
     let now = platform.run("verify", JOB, &["--wait", "0s"]);
     check(&now, 0, &["verified: read=15000 ", "not compared: 1,000 records"]);
+}
+
+/// Runs a processor until the tables hold all of the topic, as `verify` proves, and stops it.
+async fn process_everything(platform: &Platform, job: &Job, words: &[&str]) {
+    let (reporters, _seen) = status::channel();
+    let stop = CancellationToken::new();
+    let config = platform.config(job);
+    let processor =
+        tokio::spawn(stream_processor::run(job.clone(), config, reporters, stop.clone()));
+    check(&platform.run("verify", JOB, &["--wait", SETTLE]), 0, words);
+    stop.cancel();
+    tokio::time::timeout(Duration::from_secs(30), processor).await.unwrap().unwrap().unwrap();
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn lent_tables_keep_a_processor_out_until_they_are_adopted() {
+    let platform = Platform::new(6);
+    let job = Job::parse(&std::fs::read_to_string(JOB).unwrap()).unwrap();
+    platform.emit(5, 3_000).await;
+    check(&platform.run("lend", JOB, &[]), 1, &["there is no table", "streamforge provision"]);
+    process_everything(&platform, &job, &["verified: read=3000 "]).await;
+
+    let start = platform.folder.path().join("start.sql");
+    let out = ["--out", start.to_str().unwrap()];
+    // A second time it finds what it did, and says the same.
+    for _ in 0..2 {
+        check(&platform.run("lend", JOB, &out), 0, &["lent to flink, which goes on at 0:"]);
+        let statement = std::fs::read_to_string(&start).unwrap();
+        assert!(statement.contains("CREATE TEMPORARY TABLE `user_activity`"), "{statement}");
+        assert!(statement.contains("specific-offsets' = 'partition:0,offset:"), "{statement}");
+    }
+    check(&platform.run("provision", JOB, &[]), 0, &["by day of event_ts_utc, lent to flink"]);
+    check(&platform.run("position", JOB, &[]), 0, &["processed_conversions: 0:", "lent to flink"]);
+    let (reporters, _seen) = status::channel();
+    let config = platform.config(&job);
+    let run = stream_processor::run(job.clone(), config, reporters, CancellationToken::new());
+    let refused = tokio::time::timeout(Duration::from_secs(30), run).await.unwrap().unwrap_err();
+    assert!(format!("{refused:#}").contains("lent to another engine"), "{refused:#}");
+
+    platform.emit(6, 1_000).await;
+    let twice = ["--position", "0:0,1:0,2:0,3:0,4:0,5:0"];
+    check(&platform.run("adopt", JOB, &twice), 1, &["would be written twice"]);
+    let cluster = ["--flink", "http://127.0.0.1:1", "--wait", "1s"];
+    check(&platform.run("adopt", JOB, &cluster), 1, &["127.0.0.1:1 is not ready", "refused"]);
+    check(&platform.run("adopt", JOB, &[]), 0, &["processed_conversions: ours again, at 0:"]);
+    // What is ours is not moved by hand.
+    let beyond = ["--position", "0:90000,1:90000,2:90000,3:90000,4:90000,5:90000"];
+    check(&platform.run("adopt", JOB, &beyond), 0, &["processed_conversions: ours already"]);
+    process_everything(&platform, &job, &["verified: read=4000 ", "lost=0 duplicated=0"]).await;
 }

@@ -127,7 +127,8 @@ pub(super) fn still_fits(writer: &[StoredColumn], current: &Schema) -> Result<()
             None => differences.push(format!("column `{}` is gone", column.name)),
             // The id would still fit, but the next start would look for the name.
             Some(field) if field.name != column.name => {
-                differences.push(format!("column `{}` is called `{}` now", column.name, field.name));
+                differences
+                    .push(format!("column `{}` is called `{}` now", column.name, field.name));
             }
             Some(field) if !promotes(&written, &field.field_type) => differences.push(format!(
                 "column `{}` is {} now, the job writes {written}",

@@ -17,14 +17,14 @@ use crate::catalog::{Answer, Base, Catalog, FencedCatalog};
 use crate::datafile::EncodedFile;
 use crate::ids::{Offset, PartitionId, SnapshotId};
 use crate::position::{Decision, Position, Ranges, Source, decide};
+use crate::spec::TableSpec;
+use crate::storage::Store;
+use crate::{Error, Kind, Result};
 #[cfg(feature = "faults")]
 use crate::{
     faults::{Bug, made},
     position::undecided,
 };
-use crate::spec::TableSpec;
-use crate::storage::Store;
-use crate::{Error, Kind, Result};
 
 /// Puts of one file, each with the store's own retries, before the caller hears of it.
 const UPLOAD_TRIES: u32 = 3;
@@ -263,10 +263,12 @@ impl SinkTable {
         let decision = decide(&position, &request.ranges, attempt);
         // S2: what failed was not applied, so it is sent again to whatever is there.
         #[cfg(feature = "faults")]
-        let decision = match made(Bug::S2UnavailableIsNotApplied) && retry.failures() > 0 {
-            true if *attempts > 0 => undecided(&position, &request.ranges),
-            _ => decision,
-        };
+        let decision =
+            if made(Bug::S2UnavailableIsNotApplied) && retry.failures() > 0 && *attempts > 0 {
+                undecided(&position, &request.ranges)
+            } else {
+                decision
+            };
         let permit = match decision {
             Decision::Append(permit) => permit,
             Decision::AlreadyCommitted => {

@@ -79,6 +79,8 @@ pub use off::{made, point};
 
 #[cfg(feature = "faults")]
 mod on;
+#[cfg(feature = "faults")]
+pub mod probes;
 
 #[cfg(feature = "faults")]
 pub use on::{BUG, LOG, POINT, made, point, with_bug};

@@ -55,6 +55,10 @@ fn parse(text: &str) -> Armed {
 }
 
 /// A place where the proof may end this process.
+///
+/// # Panics
+///
+/// The environment asks for a panic here, or for what there is not.
 pub fn point(name: &'static str) {
     let Some(armed) = armed().filter(|armed| armed.name == name) else { return };
     if armed.passed.fetch_add(1, Ordering::SeqCst) + 1 != armed.nth {
@@ -91,6 +95,10 @@ pub fn with_bug<T>(bug: Option<Bug>, work: impl FnOnce() -> T) -> T {
 }
 
 /// Whether the mistake is to be made.
+///
+/// # Panics
+///
+/// The environment names a mistake that there is not.
 pub fn made(bug: Bug) -> bool {
     static SEEDED: OnceLock<Option<Bug>> = OnceLock::new();
     let seeded = || {

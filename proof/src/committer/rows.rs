@@ -21,7 +21,8 @@ pub(crate) fn source() -> Source {
 
 /// The table of the committers.
 pub(crate) fn spec() -> TableSpec {
-    let column = |name: &str, column_type| Column { name: name.into(), column_type, nullable: false };
+    let column =
+        |name: &str, column_type| Column { name: name.into(), column_type, nullable: false };
     TableSpec {
         namespace: "committed".into(),
         name: "rows".into(),

@@ -71,12 +71,7 @@ struct Worker {
 }
 
 /// Kills `kills` times around `workers` processors.
-pub(super) fn battle(
-    stage: &Stage,
-    toll: &mut Toll,
-    workers: usize,
-    kills: u64,
-) -> Result<Found> {
+pub(super) fn battle(stage: &Stage, toll: &mut Toll, workers: usize, kills: u64) -> Result<Found> {
     let mut scene = stage.scene(&format!("group_of_{workers}"), PARTITIONS)?;
     let feed = Feed::start(&scene.topic, PARTITIONS, RATE, 0)?;
     let mut group = Vec::with_capacity(workers);

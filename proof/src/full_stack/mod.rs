@@ -12,7 +12,7 @@ use std::cell::RefCell;
 use anyhow::Result;
 
 use crate::report::Outcome;
-use crate::stack::{Case, Found, Stage, StackArgs};
+use crate::stack::{Case, Found, StackArgs, Stage};
 use battle::battle;
 use toll::Toll;
 

@@ -23,6 +23,10 @@ use crate::report::Outcome;
 const FIRE_MAX: Duration = Duration::from_secs(30);
 /// How long a process may take to end after a panic in one of its threads.
 const PANIC_MAX: Duration = Duration::from_secs(15);
+/// Nothing waits for a task that has told all it had to tell: a panic there harms nobody.
+const OUTLIVED: &str = "commit.told-assembler";
+/// About one record in fifty becomes a row.
+const ENOUGH_RECORDS: u64 = 2_000;
 /// Passages before a point of a running process acts.
 const PASSAGES_MAX: u64 = 8;
 
@@ -68,18 +72,11 @@ pub(super) async fn each(
 
 impl Acts<'_> {
     /// Tables are made once, so each of these acts has tables of its own.
-    async fn first_starts(
-        &self,
-        recoveries: &mut Recoveries,
-        outcome: &mut Outcome,
-    ) -> Result<()> {
+    async fn first_starts(&self, recoveries: &mut Recoveries, outcome: &mut Outcome) -> Result<()> {
         let made = when(When::Made).flat_map(|name| [(name, When::Made, 1), (name, When::Made, 2)]);
         let evolved = when(When::Evolved).map(|name| (name, When::Evolved, 1));
         for (number, step) in made.chain(evolved).enumerate() {
-            let stage = Stage {
-                rate: 1_000,
-                ..Stage::new(&format!("{}-first-{number}", self.stage), self.seed)
-            };
+            let stage = Stage::new(&format!("{}-first-{number}", self.stage), self.seed);
             let mut rig = Rig::start(stage, &self.bench.folder, &self.bench.logs).await?;
             if step.1 == When::Evolved {
                 let table = rig.job().sinks.first().map(|sink| lacking(&sink.table));
@@ -87,10 +84,13 @@ impl Acts<'_> {
             }
             self.at(&mut rig, step, recoveries).await.with_context(|| step.0)?;
             let mut next = rig.processor(None)?;
-            rig.next_commit(&mut next, SETTLE_MAX).await?;
+            rig.until("enough to lose", SETTLE_MAX, |stand| {
+                Ok(stand.least.values().sum::<u64>() > ENOUGH_RECORDS)
+            })
+            .await?;
             let judged = rig.judge(std::slice::from_mut(&mut next)).await?;
             outcome.verdict(&judged.verdict);
-            let clean = judged.verdict.is_clean();
+            let clean = judged.is_clean();
             let which = if step.2 == 1 { "" } else { " of the second table" };
             let name = format!("processor: {} at {}{which}", self.words, step.0);
             outcome.case(&name, 1, clean, judged.words());
@@ -115,7 +115,7 @@ impl Acts<'_> {
         let mut last = rig.processor(None)?;
         let judged = rig.judge(std::slice::from_mut(&mut last)).await?;
         outcome.verdict(&judged.verdict);
-        let clean = judged.verdict.is_clean();
+        let clean = judged.is_clean();
         for (point, count) in fired {
             outcome.case(&format!("processor: {} at {point}", self.words), count, clean, "");
         }
@@ -155,6 +155,10 @@ impl Acts<'_> {
                 }
             }
             Act::Term => process.ends_well()?,
+            Act::Panic if point == OUTLIVED => {
+                rig.next_commit(&mut process, SETTLE_MAX).await?;
+                process.kill()?;
+            }
             Act::Panic => panicked(&mut process)?,
             Act::Stop => bail!("a frozen process is not the end of it"),
         }

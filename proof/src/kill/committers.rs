@@ -64,13 +64,7 @@ pub(super) async fn kill(
     ended
 }
 
-async fn rounds(
-    bulk: &mut Bulk,
-    kills: u64,
-    seed: u64,
-    folder: &Path,
-    logs: &Path,
-) -> Result<()> {
+async fn rounds(bulk: &mut Bulk, kills: u64, seed: u64, folder: &Path, logs: &Path) -> Result<()> {
     let mut dice = StdRng::seed_from_u64(seed ^ 0xc0_4417);
     let begun = Instant::now();
     while bulk.kills < kills {
@@ -96,6 +90,10 @@ async fn rounds(
         );
         ensure!(counted.commits * 2 > wanted, "most were killed before they did anything");
         add(&mut bulk.sum, counted);
+        if !bulk.sum.is_clean() {
+            // More of the same would not say more, and the folder is worth a look.
+            break;
+        }
         std::fs::remove_dir_all(&home)?;
     }
     bulk.seconds = begun.elapsed().as_secs_f64();
@@ -191,9 +189,10 @@ fn start(home: &Path, log: &Path, seed: usize, armed: Option<Armed>) -> Result<P
 fn tell(bulk: &Bulk, outcome: &mut Outcome) {
     let Bulk { kills, at_points, sum, seconds } = bulk;
     let at_random = kills - at_points.values().sum::<u64>();
-    let detail = sum.finding.clone().unwrap_or_else(|| {
-        format!("{} rows, {} commits by 2 to 5 rivals", sum.rows, sum.commits)
-    });
+    let detail = sum
+        .finding
+        .clone()
+        .unwrap_or_else(|| format!("{} rows, {} commits by 2 to 5 rivals", sum.rows, sum.commits));
     outcome.case("committer: SIGKILL at any moment", at_random, sum.is_clean(), detail);
     for point in POINTS.iter().filter(|point| point.committer) {
         let count = at_points.get(point.name).copied().unwrap_or(0);

@@ -24,7 +24,7 @@ use anyhow::{Context as _, Result, anyhow};
 use tokio::runtime::Runtime;
 
 use crate::SuiteArgs;
-use crate::report::Outcome;
+use crate::report::{self, Outcome};
 use crate::size::Size;
 
 pub(crate) use process::Process;
@@ -49,6 +49,9 @@ pub(crate) struct KillArgs {
     #[arg(long, value_name = "DIR")]
     keep: Option<PathBuf>,
 }
+
+/// How cases are named that count records.
+const COMPARED: &str = "records compared";
 
 /// Where the cases work, and what they draw from.
 pub(crate) struct Bench {
@@ -86,6 +89,13 @@ pub(crate) fn run(args: &KillArgs) -> Result<Outcome> {
     if args.parts.is_empty() {
         every_point(&mut outcome);
     }
+    let killed = |case: &&report::Case| {
+        case.name.starts_with("processor: ")
+            && case.name.contains("SIGKILL")
+            && !case.name.ends_with(COMPARED)
+    };
+    let kills: u64 = outcome.cases.iter().filter(killed).map(|case| case.count).sum();
+    outcome.figure("processor_kills", kills);
     let said = logs::scan(&bench.logs)?;
     let detail = format!("{} lines {}", said.lines, said.shown.join(" | "));
     let name = "logs without errors or panics that nobody asked for";
@@ -188,7 +198,7 @@ fn working(args: &KillArgs, bench: &Bench, outcome: &mut Outcome) -> Result<()> 
         outcome.ended("mixed", ended);
     }
     if args.wants("pressure") {
-        let ended = runtime.block_on(pressure::hammer(bench, size.of(30_000, 1_000_000), outcome));
+        let ended = runtime.block_on(pressure::hammer(bench, size.of(60_000, 1_000_000), outcome));
         outcome.ended("pressure", ended);
     }
     if args.wants("alone") || args.wants("points") {
@@ -202,14 +212,18 @@ fn grouped(bench: &Bench) -> Result<Outcome> {
     let mut acts: Vec<(&'static str, Act)> =
         group::points().map(|point| (point, Act::Kill)).collect();
     match bench.size {
-        Size::Ci => acts.extend([("rebalance.revoked", Act::Term), ("rebalance.revoked", Act::Stop)]),
+        Size::Ci => {
+            acts.extend([("rebalance.revoked", Act::Term), ("rebalance.revoked", Act::Stop)])
+        }
         Size::Full => acts.extend(group::points().flat_map(|p| [(p, Act::Term), (p, Act::Stop)])),
     }
     let waves = bench.size.of(1, 12);
     let mut sum = Outcome::new("kill", bench.size);
     let outcomes = std::thread::scope(|scope| {
         let mut cases = vec![
-            scope.spawn(|| alone(bench, "eight workers", async |it| group::eight(bench, waves, it).await)),
+            scope.spawn(|| {
+                alone(bench, "eight workers", async |it| group::eight(bench, waves, it).await)
+            }),
             scope.spawn(|| alone(bench, "twins", async |it| storms::twins(bench, it).await)),
         ];
         for (point, act) in acts {

@@ -46,7 +46,7 @@ pub(super) async fn alone(
     }
     let judged = rig.judge(std::slice::from_mut(&mut processor)).await?;
     outcome.verdict(&judged.verdict);
-    let clean = judged.verdict.is_clean();
+    let clean = judged.is_clean();
     outcome.case("processor: SIGKILL at random, one worker", kills, clean, judged.words());
     Ok(())
 }
@@ -74,7 +74,7 @@ pub(super) async fn rivals(bench: &Bench, kills: u64, outcome: &mut Outcome) -> 
     }
     let judged = rig.judge(&mut processors).await?;
     outcome.verdict(&judged.verdict);
-    let clean = judged.verdict.is_clean();
+    let clean = judged.is_clean();
     let name = "processor: SIGKILL at random, two workers on the same partitions";
     outcome.case(name, kills, clean, judged.words());
     outcome.case("processor: two workers on the same partitions, one is fenced", all, clean, "");

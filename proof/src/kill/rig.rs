@@ -23,6 +23,7 @@ use lakehouse::position::Position;
 use stream_processor::job::Job;
 use streamforge::demo::Broker;
 use streamforge::query::Tables;
+use streamforge::verify::invariants::Invariants;
 use streamforge::verify::{Record, Truth, Verdict, verify};
 use tokio::task::JoinHandle;
 use tokio_util::sync::CancellationToken;
@@ -42,6 +43,8 @@ pub(crate) const SETTLE_MAX: Duration = Duration::from_mins(1);
 const LOOK_EVERY: Duration = Duration::from_millis(4);
 /// When the first event happens, in milliseconds since 1970.
 const START_MS: i64 = 1_772_368_496_789;
+/// Findings that are put into words.
+const FINDINGS_MAX: usize = 4;
 const POSITION: &str = "streamforge.position";
 
 /// What a rig is made of.
@@ -86,14 +89,21 @@ pub(crate) struct Stand {
 /// What a case came to.
 pub(crate) struct Judged {
     pub(crate) verdict: Verdict,
+    /// What of I4 to I7 and I14 does not hold.
+    violations: Vec<String>,
     pub(crate) commits: i64,
     pub(crate) settled: Duration,
 }
 
 impl Judged {
+    pub(crate) fn is_clean(&self) -> bool {
+        self.verdict.is_clean() && self.violations.is_empty()
+    }
+
     pub(crate) fn words(&self) -> String {
         let Verdict { read, written, rejected, .. } = &self.verdict;
-        let findings = self.verdict.findings.join("; ");
+        let findings = self.verdict.findings.iter().chain(&self.violations);
+        let findings = findings.take(FINDINGS_MAX).cloned().collect::<Vec<_>>().join("; ");
         format!(
             "{read} records, {written} rows, {rejected} rejects, {} commits, lag 0 after {:.1} s {findings}",
             self.commits,
@@ -156,7 +166,8 @@ impl Rig {
     pub(crate) fn emit(&mut self) {
         let (emitter, stop) = (self.emitter.clone(), self.stop.clone());
         let pace: Arc<PaceByTables> = Arc::clone(&self.pace);
-        self.emitting = Some(tokio::spawn(async move { emit(&emitter, pace, |_| {}, &stop).await }));
+        self.emitting =
+            Some(tokio::spawn(async move { emit(&emitter, pace, |_| {}, &stop).await }));
     }
 
     /// Manifests in the current snapshot of the table that has the most.
@@ -338,7 +349,8 @@ impl Rig {
         let verdict = self.verify(&sent).await?;
         ensure!(verdict.read == sent.delivered, "{} of {} compared", verdict.read, sent.delivered);
         ensure!(verdict.written > 0, "nothing to lose: {verdict}");
-        Ok(Judged { verdict, commits: end.commits, settled })
+        let found = Invariants::default().look(&self.lake, &Tables::of(&self.job)).await?;
+        Ok(Judged { verdict, violations: found.violations, commits: end.commits, settled })
     }
 
     async fn verify(&self, sent: &Summary) -> Result<Verdict> {

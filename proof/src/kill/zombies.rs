@@ -46,7 +46,7 @@ pub(super) async fn each(bench: &Bench, outcome: &mut Outcome) -> Result<()> {
     let mut last = rig.processor(None)?;
     let judged = rig.judge(std::slice::from_mut(&mut last)).await?;
     outcome.verdict(&judged.verdict);
-    let clean = judged.verdict.is_clean();
+    let clean = judged.is_clean();
     for (point, rounds) in seen {
         let name = format!("processor: SIGSTOP at {point}, overtaken, SIGCONT: fenced");
         outcome.case(&name, rounds, clean, "");

@@ -77,6 +77,7 @@ fn answer(mut connection: TcpStream, status: &str) -> std::io::Result<()> {
     } else {
         format!("<Error><Code>AccessDenied</Code><Message>{request}</Message></Error>")
     };
-    let head = format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+    let head =
+        format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
     connection.write_all(format!("{head}\r\n{body}").as_bytes())
 }

@@ -13,7 +13,7 @@ use std::path::PathBuf;
 use anyhow::Result;
 
 use crate::report::Outcome;
-use crate::stack::{Case, Stage, StackArgs};
+use crate::stack::{Case, StackArgs, Stage};
 
 /// What the suite is told.
 #[derive(Debug, Clone, clap::Args)]

@@ -37,7 +37,8 @@ fn free_port() -> Result<u16> {
 fn scene<'a>(watch: &'a Watch, name: &str) -> Result<Scene<'a>> {
     let mut scene = watch.stage.scene(name, 1)?;
     let broken = Sent::to(0, format!(r#"{{"note":"{name}""#).into_bytes());
-    scene.send(Codec::None, (0..200).map(|number| Sent::to(0, purchase(number))).chain([broken]))?;
+    scene
+        .send(Codec::None, (0..200).map(|number| Sent::to(0, purchase(number))).chain([broken]))?;
     Ok(scene)
 }
 
@@ -103,7 +104,8 @@ pub(super) fn wrong_keys(watch: &Watch) -> Result<Found> {
     for (access, secret) in [(ACCESS_KEY, secret), (access, SECRET_KEY), (access, secret)] {
         let mut scene = scene(watch, "secrets_wrong_keys")?;
         let port = free_port()?;
-        let spawn = telling(&scene, port)?.env("S3_ACCESS_KEY", access).env("S3_SECRET_KEY", secret);
+        let spawn =
+            telling(&scene, port)?.env("S3_ACCESS_KEY", access).env("S3_SECRET_KEY", secret);
         failing(watch, &mut scene, &spawn, port, "\"ERROR\"", &mut searched)?;
     }
     searched.found()
@@ -202,7 +204,9 @@ pub(super) fn commands(watch: &Watch) -> Result<Found> {
     let mut searched = Searched::default();
     let scene = scene(watch, "secrets_commands")?;
     let job = scene.folder().join("job.sql").display().to_string();
-    for words in [&["--help"][..], &["-h"], &["--version"], &["check"], &["healthcheck"], &["--nonsense"]] {
+    for words in
+        [&["--help"][..], &["-h"], &["--version"], &["check"], &["healthcheck"], &["--nonsense"]]
+    {
         let mut command = Command::new(std::env::current_exe()?);
         command.arg("processor").args(words).stdin(Stdio::null());
         command.env("JOB_FILE", &job).env("RUST_LOG", "trace");

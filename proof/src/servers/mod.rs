@@ -298,4 +298,3 @@ fn address(variable: &str, default: &str) -> String {
     let port = std::env::var(variable).unwrap_or_else(|_| default.to_owned());
     format!("127.0.0.1:{port}")
 }
-

@@ -64,19 +64,12 @@ pub(crate) fn run(args: &SoakArgs) -> Result<Outcome> {
     let begun = Instant::now();
     let mut outcome = Outcome::new("soak", size);
     runtime.block_on(async {
-        let stage = Stage {
-            rate: RATE,
-            commit_ms: COMMIT_MS,
-            ..Stage::new("soak", args.suite.seed)
-        };
+        let stage =
+            Stage { rate: RATE, commit_ms: COMMIT_MS, ..Stage::new("soak", args.suite.seed) };
         let mut rig = Rig::silent(stage, &folder, &logs).await?;
         let budget = format!("{BUDGET_MIB}MiB");
-        let mut processor = rig.processor_with(
-            &["--assign", "all", "--memory-budget", &budget],
-            None,
-            "",
-            None,
-        )?;
+        let mut processor =
+            rig.processor_with(&["--assign", "all", "--memory-budget", &budget], None, "", None)?;
         let idle = idle(&rig, &mut processor).await?;
         rig.emit();
         let limit = Duration::from_secs_f64(minutes * 60.0);
@@ -84,8 +77,13 @@ pub(crate) fn run(args: &SoakArgs) -> Result<Outcome> {
         let log = processor.log();
         let judged = rig.judge(std::slice::from_mut(&mut processor)).await?;
         outcome.verdict(&judged.verdict);
-        let clean = judged.verdict.is_clean();
-        outcome.case("steady load, all records compared", judged.verdict.read, clean, judged.words());
+        let clean = judged.is_clean();
+        outcome.case(
+            "steady load, all records compared",
+            judged.verdict.read,
+            clean,
+            judged.words(),
+        );
         outcome.figure("minutes", minutes);
         outcome.figure("commits", judged.commits);
         memory_cases(&samples, idle, size, &mut outcome);
@@ -120,7 +118,8 @@ async fn sample(rig: &Rig, processor: &mut Process, limit: Duration) -> Result<V
             bail!("the processor ended by itself, {status}: {}", processor.tail());
         }
         let at = begun.elapsed();
-        let mut sample = Sample { at, memory: memory(processor.pid())?, manifests: None, files: None };
+        let mut sample =
+            Sample { at, memory: memory(processor.pid())?, manifests: None, files: None };
         if (samples.len() as u64).is_multiple_of(COUNT_EVERY) {
             sample.manifests = Some(rig.manifests().await?);
             sample.files = Some(files_under(&rig.folder().join("warehouse"))?);
@@ -161,7 +160,12 @@ fn memory_cases(samples: &[Sample], idle: u64, size: Size, outcome: &mut Outcome
         mb(idle),
         mb(budget)
     );
-    outcome.case("memory within the budget and 10 % (I10)", samples.len() as u64, most <= allowed, detail);
+    outcome.case(
+        "memory within the budget and 10 % (I10)",
+        samples.len() as u64,
+        most <= allowed,
+        detail,
+    );
     outcome.figure("rss_max_mb", mb(most));
     outcome.figure("rss_idle_mb", mb(idle));
 }

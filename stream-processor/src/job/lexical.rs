@@ -32,6 +32,7 @@ pub(super) fn tokens(text: &str) -> Result<Vec<TokenWithSpan>> {
         .tokenize_with_location()
         .map_err(|err| JobError::at_location(err.location, err.message))?;
     refuse_look_alikes(text, &tokens)?;
+    refuse_endless(&tokens)?;
     Ok(tokens)
 }
 
@@ -50,6 +51,43 @@ fn refuse_look_alikes(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
                 return Err(JobError::at(*span, "`!=` is not supported").hint("write <>"));
             }
             _ => {}
+        }
+    }
+    Ok(())
+}
+
+/// Words and signs in one expression, those of its lists left out. Expressions are trees, and a chain of operators is
+/// as deep as it is long: beyond this the stack would not hold it.
+const WORDS_MAX: usize = 1_000;
+
+/// Refuses an expression, or a type, that is too long to be worked on.
+fn refuse_endless(tokens: &[TokenWithSpan]) -> Result<()> {
+    // Words since the last comma, for each parenthesis that is open.
+    let mut open = vec![0_usize];
+    let mut words = 0;
+    for TokenWithSpan { token, span } in tokens {
+        match token {
+            Token::Whitespace(_) => continue,
+            Token::SemiColon => {
+                open = vec![0];
+                words = 0;
+            }
+            Token::LParen => open.push(0),
+            Token::RParen if open.len() > 1 => words -= open.pop().unwrap_or_default(),
+            Token::Comma => words -= open.last_mut().map(std::mem::take).unwrap_or_default(),
+            _ => {
+                words += 1;
+                if let Some(here) = open.last_mut() {
+                    *here += 1;
+                }
+            }
+        }
+        if words > WORDS_MAX || open.len() > WORDS_MAX {
+            return Err(JobError::at(
+                *span,
+                format!("an expression of more than {WORDS_MAX} words"),
+            )
+            .hint("write a list as IN (…), or split the job into several INSERTs"));
         }
     }
     Ok(())

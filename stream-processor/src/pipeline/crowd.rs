@@ -139,7 +139,8 @@ impl World {
                 }
                 Happening::Read => {
                     // Most take about as long as the shortest, few much longer.
-                    let (one, two) = (self.dice.below(self.crowd.window), self.dice.below(self.crowd.window));
+                    let (one, two) =
+                        (self.dice.below(self.crowd.window), self.dice.below(self.crowd.window));
                     let base = self.version;
                     let window = self.crowd.window + one.min(two) + one.min(two);
                     let read = self.now;

@@ -154,7 +154,8 @@ impl Lane {
             since.is_some_and(|since| now >= self.turn.due(since, wait, limits.age_max))
         };
         // Without a turn, rows that come late into an old part go at once.
-        let rows = if self.turn.is_taken() { self.rows_since } else { self.rows_since.and(self.since) };
+        let rows =
+            if self.turn.is_taken() { self.rows_since } else { self.rows_since.and(self.since) };
         due(rows, limits.age_max) || due(self.since, limits.heartbeat)
     }
 

@@ -28,8 +28,14 @@ const TICK: Duration = Duration::from_millis(20);
 
 /// What the async side answers.
 pub(crate) enum Answer {
-    Landed { batch: Sealed, took: Duration, outcome: Result<Landed> },
+    Landed {
+        batch: Sealed,
+        took: Duration,
+        outcome: Result<Landed>,
+    },
     Positions(Result<Vec<Starts>>),
+    /// A task panicked: it will not answer any more.
+    Broke(anyhow::Error),
     Stop,
 }
 
@@ -161,6 +167,7 @@ impl Assembly {
                 self.reread = Some(starts.clone());
                 self.step(Event::Repositioned(starts), None)
             }
+            Answer::Broke(err) => Err(err.context("a task beside the threads broke")),
             Answer::Stop => self.step(Event::Stop, None),
         }
     }
@@ -227,10 +234,10 @@ impl Assembly {
             bytes: files.iter().map(|file| file.bytes.len() as u64).sum(),
         };
         let (source, witness) = (self.io.source.clone(), self.io.witness.clone());
-        let (answers, started) = (self.io.answers.0.clone(), self.io.started);
-        let (before, progress) = (started.elapsed(), self.io.progress.clone());
+        let (started, progress) = (self.io.started, self.io.progress.clone());
+        let before = started.elapsed();
         show(&progress, lane, |table| table.committing = Some(before));
-        self.io.runtime.spawn(async move {
+        self.beside(async move {
             let trouble = |why: &str| {
                 show(&progress, lane, |table| table.trouble = Some(why.to_owned()));
             };
@@ -239,20 +246,27 @@ impl Assembly {
                 Err(err) => Err(err),
             };
             let took = started.elapsed().saturating_sub(before);
-            // Nobody listens any more once the process gave up waiting: the next one re-reads.
-            drop(answers.send(Answer::Landed { batch, took, outcome }));
-            lakehouse::faults::point("commit.told-assembler");
+            Answer::Landed { batch, took, outcome }
         });
         Ok(())
+    }
+
+    /// Runs `work` beside the threads. A panic in it is an answer, too: its lane would wait forever for another.
+    fn beside(&self, work: impl Future<Output = Answer> + Send + 'static) {
+        let (work, answers) = (self.io.runtime.spawn(work), self.io.answers.0.clone());
+        self.io.runtime.spawn(async move {
+            let answer = work.await.unwrap_or_else(|err| Answer::Broke(err.into()));
+            // Nobody listens any more once the process gave up waiting: the next one re-reads.
+            drop(answers.send(answer));
+            lakehouse::faults::point("commit.told-assembler");
+        });
     }
 
     fn reload(&mut self) {
         lakehouse::faults::point("rewind.reload");
         let (sinks, source) = (self.io.sinks.clone(), self.io.source.clone());
-        let (answers, held) = (self.io.answers.0.clone(), self.machine.reader().clone());
-        self.io.runtime.spawn(async move {
-            drop(answers.send(Answer::Positions(known(&sinks, &source, &held).await)));
-        });
+        let held = self.machine.reader().clone();
+        self.beside(async move { Answer::Positions(known(&sinks, &source, &held).await) });
     }
 
     fn count(&mut self, rows: &Rows) {

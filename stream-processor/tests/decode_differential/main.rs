@@ -11,7 +11,6 @@
 #![allow(clippy::disallowed_methods, reason = "the length of a test run is a setting of the run")]
 
 mod records;
-mod reference;
 
 use std::collections::BTreeMap;
 
@@ -25,8 +24,9 @@ use lakehouse::ids::{Offset, PartitionId};
 use stream_processor::decode::{DecodeOptions, Decoded, Decoder, RawRecord, Reason, Validate};
 use stream_processor::job::Job;
 
+use streamforge::verify::plain::{self, Cell, Expected};
+
 use records::Records;
-use reference::{Cell, Expected};
 
 const RECORDS: usize = 60_000;
 const CHUNK: usize = 500;
@@ -73,7 +73,7 @@ fn decoder_and_plain_reading_agree_on_every_record() {
     for first in (0..wanted).step_by(CHUNK) {
         let chunk: Vec<Option<Vec<u8>>> = records.by_ref().take(CHUNK).collect();
         let expected: Vec<Expected> =
-            chunk.iter().map(|p| reference::read(&all, p.as_deref())).collect();
+            chunk.iter().map(|p| plain::read(&all, p.as_deref())).collect();
         for one in &expected {
             *outcomes.entry(one.name()).or_default() += 1;
         }

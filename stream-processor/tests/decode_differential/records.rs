@@ -1,8 +1,7 @@
 //! Records: the emitter's, taken apart, changed and put together again, then damaged.
 
 use data_emitter::{Fraction, Generator, GeneratorSettings};
-
-use crate::reference::members;
+use streamforge::verify::plain::members;
 
 /// An endless stream that follows from its seed.
 pub(crate) struct Records {

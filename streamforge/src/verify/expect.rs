@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
-use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
+use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
 /// A row of `processed_conversions`, each value as a person would write it.
@@ -81,21 +81,9 @@ fn read(payload: Option<&[u8]>) -> Result<(String, Option<Row>), &'static str> {
         return Err("empty");
     }
     let text = std::str::from_utf8(payload).map_err(|_| "invalid_utf8")?;
-    let value: Pairs = serde_json::from_str(text).map_err(|err| {
-        let message = err.to_string();
-        if message.contains("recursion limit") {
-            "nesting_too_deep"
-        } else if err.is_data() {
-            "not_an_object"
-        } else if message.contains("surrogate") {
-            "invalid_utf8"
-        } else {
-            "invalid_json"
-        }
-    })?;
-    if depth(text) > DEPTH_MAX {
-        return Err("nesting_too_deep");
-    }
+    sound(text)?;
+    let value: Pairs = serde_json::from_str(text)
+        .map_err(|err| if err.is_data() { "not_an_object" } else { "invalid_utf8" })?;
     let mut fields = BTreeMap::new();
     for (key, value) in value.0 {
         if DECLARED.contains(&key.as_str()) && fields.insert(key, value).is_some() {
@@ -103,6 +91,20 @@ fn read(payload: Option<&[u8]>) -> Result<(String, Option<Row>), &'static str> {
         }
     }
     row(&fields)
+}
+
+/// Whether it is one JSON text that is not nested too deeply. Of two faults the first in the text counts.
+fn sound(text: &str) -> Result<(), &'static str> {
+    let Err(err) = serde_json::from_str::<IgnoredAny>(text) else {
+        return if depth(text) > DEPTH_MAX { Err("nesting_too_deep") } else { Ok(()) };
+    };
+    // Up to the fault; an error about a byte counts its column from 1.
+    let lines = text.split_inclusive('\n').take(err.line().saturating_sub(1));
+    let before = lines.map(str::len).sum::<usize>() + err.column().saturating_sub(1);
+    let end =
+        if err.is_eof() { text.len() } else { text.floor_char_boundary(before.min(text.len())) };
+    let deep = text.get(..end).is_some_and(|text| depth(text) > DEPTH_MAX);
+    Err(if deep { "nesting_too_deep" } else { "invalid_json" })
 }
 
 /// How many arrays and objects of a sound JSON text lie inside each other.
@@ -266,6 +268,23 @@ mod tests {
         check_cents("1e999", Err("out_of_range"));
         check_cents("0e999", Ok(0));
         check_cents("1e-999", Ok(0));
+    }
+
+    #[test]
+    fn what_is_no_json_is_told_before_what_it_is_not() {
+        let check = |text: &str, reason: &str| {
+            let found = expected(Some(text.as_bytes()), 0);
+            assert!(
+                matches!(found, Expected::Rejected(found) if found == reason),
+                "{text}: {found:?}"
+            );
+        };
+        check("[1", "invalid_json");
+        check("[1]", "not_an_object");
+        check("5x", "invalid_json");
+        check(&"[".repeat(200), "nesting_too_deep");
+        check(&format!("x{}", "[".repeat(200)), "invalid_json");
+        check(r#"{"\ud800":1}"#, "invalid_utf8");
     }
 
     #[test]

@@ -14,6 +14,7 @@ use stream_processor::job::Job;
 use stream_processor::kafka::ConsumerSettings;
 
 use super::held::{Held, places};
+use super::invariants::Invariants;
 use super::snapshot::Snapshot;
 use super::topic::{Extent, Topic};
 use super::window::{Bounds, behind, condition};
@@ -35,8 +36,12 @@ It first waits until the tables have reached the topic's end as it was when this
 that an emitter sends meanwhile don't count. Then it compares up to where the tables stand. With `--wait 0s` \
 it compares what is there. It only reads: processors and emitters may go on.
 
-Exit code: 0 when lost, duplicated and altered are 0 and the tables had caught up, 64 for a wrong setting or \
-job file, 1 for anything else.";
+In the end it checks the tables' own books: that the ranges of all commits follow each other without gap or \
+overlap, that counts and position agree in every place where they stand, that every file of every retained snapshot \
+is in the store with its recorded length, and that manifests are few.
+
+Exit code: 0 when lost, duplicated, altered and violated are 0 and the tables had caught up, 64 for a wrong \
+setting or job file, 1 for anything else.";
 
 /// Compares a live platform's tables with its topic.
 #[derive(Args, Clone, Debug)]
@@ -127,7 +132,11 @@ pub async fn verify_live(plan: Plan) -> Result<()> {
 
     let verdict = verifier.finish();
     show::line(&verdict.to_string());
+    let look = async || Invariants::default().look(&lake, &tables).await;
+    let report = patience.wait("the tables' files", look).await?;
+    show::line(&report.to_string());
     ensure!(verdict.is_clean(), "the tables do not hold what the topic says");
+    ensure!(report.is_clean(), "the tables' books or files do not hold together");
     match behind {
         0 => Ok(()),
         _ if plan.wait.is_zero() => {

@@ -7,6 +7,7 @@ pub mod expect;
 mod held;
 pub mod invariants;
 mod live;
+pub mod plain;
 pub mod produced;
 mod snapshot;
 mod topic;

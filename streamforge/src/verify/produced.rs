@@ -136,7 +136,8 @@ mod tests {
 
     #[test]
     fn the_topic_is_held_to_what_was_acknowledged() {
-        let topic = [record(0, Some("one")), record(1, Some("?")), record(2, None), record(3, Some("one"))];
+        let topic =
+            [record(0, Some("one")), record(1, Some("?")), record(2, None), record(3, Some("one"))];
         let audit = produced().audit(&topic);
         let expected = Audit { kept: 3, unacknowledged: 1, repeated: 1, ..Audit::default() };
         assert_eq!(audit, expected);

@@ -48,7 +48,10 @@ pub(super) fn frame(bytes: &[u8]) -> Result<Frame, String> {
         let length = long(&mut rest)?;
         take(&mut rest, length)?;
         if take(&mut rest, 16)? != sync {
-            return Err(format!("the block that ends {} bytes before the end is broken", rest.len()));
+            return Err(format!(
+                "the block that ends {} bytes before the end is broken",
+                rest.len()
+            ));
         }
         rows = rows.saturating_add(count);
     }

@@ -57,8 +57,10 @@ impl Facts {
     ) -> Result<Vec<String>> {
         let mut wrong = Vec::new();
         let schema = table.schema()?;
-        for file in self.inventory.files.iter().filter(|file| file.role == Role::Data && file.avro) {
-            let there = self.keys.get(&file.location).is_some_and(|key| self.stored.contains_key(key));
+        for file in self.inventory.files.iter().filter(|file| file.role == Role::Data && file.avro)
+        {
+            let there =
+                self.keys.get(&file.location).is_some_and(|key| self.stored.contains_key(key));
             if !there || parsed.contains(&file.location) {
                 continue;
             }

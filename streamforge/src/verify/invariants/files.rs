@@ -105,14 +105,16 @@ mod tests {
             file("/data", Role::Data, Some(30)),
         ];
         let log = vec!["/m0.json".to_owned()];
-        let inventory = Inventory { files, log, live_files: 1, live_rows: 5, ..Inventory::default() };
+        let inventory =
+            Inventory { files, log, live_files: 1, live_rows: 5, ..Inventory::default() };
         let stored = [("m.json", 5), ("list", 10), ("manifest", 20), ("data", 30), ("m0.json", 4)];
         (inventory, stored.map(|(key, bytes)| (key.to_owned(), bytes)).into())
     }
 
     fn checked(inventory: &Inventory, stored: &BTreeMap<String, u64>) -> Stocktaking {
         let locations = inventory.files.iter().map(|file| &file.location).chain(&inventory.log);
-        let keys = locations.map(|one| (one.clone(), one.trim_start_matches('/').to_owned())).collect();
+        let keys =
+            locations.map(|one| (one.clone(), one.trim_start_matches('/').to_owned())).collect();
         check(&Stock { inventory, stored, keys: &keys })
     }
 
@@ -127,12 +129,24 @@ mod tests {
         assert_eq!(checked(&inventory, &stored).wrong, expected, "{name}");
     }
 
+    fn without(stored: &mut BTreeMap<String, u64>, key: &str) {
+        stored.remove(key).unwrap();
+    }
+
     #[test]
     fn every_named_file_is_there_with_its_length() {
         check_wrong("sound", |_, _| {}, &[]);
-        check_wrong("a data file gone", |_, s| drop(s.remove("data")), &["I5: data file /data is missing"]);
-        check_wrong("a list gone", |_, s| drop(s.remove("list")), &["I5: manifest list /list is missing"]);
-        check_wrong("nobody needs old metadata", |_, s| drop(s.remove("m0.json")), &[]);
+        check_wrong(
+            "a data file gone",
+            |_, s| without(s, "data"),
+            &["I5: data file /data is missing"],
+        );
+        check_wrong(
+            "a list gone",
+            |_, s| without(s, "list"),
+            &["I5: manifest list /list is missing"],
+        );
+        check_wrong("nobody needs old metadata", |_, s| without(s, "m0.json"), &[]);
         let short = |_: &mut Inventory, stored: &mut BTreeMap<String, u64>| {
             stored.insert("manifest".to_owned(), 19);
             stored.insert("list".to_owned(), 0);
@@ -162,7 +176,10 @@ mod tests {
         let summary = |rows: &str| [("total-records".to_owned(), rows.to_owned())].into();
         assert_eq!(totals(&inventory, &summary("5")), Vec::<String>::new());
         assert_eq!(totals(&inventory, &BTreeMap::new()), Vec::<String>::new());
-        assert_eq!(totals(&inventory, &summary("6")), ["I4: total-records is 6, and the manifests hold 5"]);
+        assert_eq!(
+            totals(&inventory, &summary("6")),
+            ["I4: total-records is 6, and the manifests hold 5"]
+        );
         inventory.files.push(file("/d", Role::Deletes, None));
         assert_eq!(totals(&inventory, &summary("6")), Vec::<String>::new());
     }

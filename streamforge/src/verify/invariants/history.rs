@@ -11,6 +11,8 @@ use serde_json::Value;
 const POSITION: &str = "streamforge.position";
 const SEQUENCE: &str = "streamforge.sequence";
 const ATTEMPT: &str = "streamforge.attempt";
+/// As Flink's sink marks its snapshots: a table that was lent to it comes back further on.
+const FLINK: &str = "flink.job-id";
 
 /// What the books are kept in.
 #[derive(Clone, Debug, Default)]
@@ -34,6 +36,8 @@ pub(super) struct Sums {
 /// One snapshot that records a position.
 struct Keyed<'a> {
     id: i64,
+    /// Its place in the ancestry.
+    place: usize,
     sequence: i64,
     json: &'a str,
     source: String,
@@ -48,14 +52,21 @@ struct Keyed<'a> {
 pub(super) fn check(history: &History) -> (Vec<String>, Sums) {
     let mut wrong = order(history);
     let mut keyed = Vec::new();
-    for snapshot in history.ancestry.iter().filter(|one| one.summary.contains_key(POSITION)) {
-        match Keyed::read(snapshot) {
+    let places = history.ancestry.iter().enumerate();
+    for (place, snapshot) in places.filter(|(_, one)| one.summary.contains_key(POSITION)) {
+        match Keyed::read(place, snapshot) {
             Ok(one) => keyed.push(one),
             Err(why) => wrong.push(format!("I4: snapshot {}: {why}", snapshot.id)),
         }
     }
     for (next, before) in keyed.iter().zip(keyed.iter().skip(1)) {
-        continues(before, next, &mut wrong);
+        let mut between = history.ancestry.iter().take(before.place).skip(next.place);
+        let lent = between.any(|one| one.summary.contains_key(FLINK));
+        if lent && next.ranges.is_empty() && next.read == 0 {
+            moves_on(before, next, &mut wrong);
+        } else {
+            continues(before, next, &mut wrong);
+        }
     }
     if let Some(oldest) = keyed.last() {
         ends(oldest, &mut wrong);
@@ -88,7 +99,9 @@ fn order(history: &History) -> Vec<String> {
             ));
         }
     }
-    if let Some(newest) = history.ancestry.first().filter(|one| one.sequence > history.last_sequence) {
+    if let Some(newest) =
+        history.ancestry.first().filter(|one| one.sequence > history.last_sequence)
+    {
         wrong.push(format!(
             "I4: snapshot {} has sequence number {}, the table only {}",
             newest.id, newest.sequence, history.last_sequence
@@ -104,7 +117,7 @@ fn order(history: &History) -> Vec<String> {
 }
 
 impl<'a> Keyed<'a> {
-    fn read(snapshot: &'a SnapshotInfo) -> Result<Self, String> {
+    fn read(place: usize, snapshot: &'a SnapshotInfo) -> Result<Self, String> {
         let text = |key: &str| snapshot.summary.get(key).ok_or_else(|| format!("no {key}"));
         let count = |key: &str| {
             let text = text(key)?;
@@ -121,13 +134,14 @@ impl<'a> Keyed<'a> {
                 "read={read}, but written={written} filtered={filtered} rejected={rejected}"
             ));
         }
-        let added = snapshot.summary.get("added-records").map_or(Ok(0), |_| count("added-records"))?;
+        let added =
+            snapshot.summary.get("added-records").map_or(Ok(0), |_| count("added-records"))?;
         if added != written {
             return Err(format!("{written} records written, but added-records={added}"));
         }
         let ranges = ranges(text("streamforge.ranges")?)?;
         let (id, sequence) = (snapshot.id.get(), snapshot.sequence);
-        Ok(Self { id, sequence, json, source, position, ranges, read, written, added })
+        Ok(Self { id, place, sequence, json, source, position, ranges, read, written, added })
     }
 }
 
@@ -152,6 +166,20 @@ fn continues(before: &Keyed<'_>, next: &Keyed<'_>, wrong: &mut Vec<String>) {
     }
     for partition in next.ranges.keys().filter(|one| !before.position.contains_key(one)) {
         note(format!("partition {partition} was committed, but never pinned"));
+    }
+}
+
+/// What another engine wrote in between is not in our books; the position only goes on.
+fn moves_on(before: &Keyed<'_>, next: &Keyed<'_>, wrong: &mut Vec<String>) {
+    for (partition, held) in &before.position {
+        let now = next.position.get(partition);
+        if before.source != next.source || now.is_none_or(|now| now < held) {
+            wrong.push(format!(
+                "I4: snapshot {} after {}: taken back from Flink, partition {partition} is at {now:?}, and was at \
+                 {held}",
+                next.id, before.id
+            ));
+        }
     }
 }
 
@@ -269,7 +297,8 @@ mod tests {
     fn sound() -> History {
         let position = stored(9);
         History {
-            properties: [(POSITION.to_owned(), position), (SEQUENCE.to_owned(), "4".to_owned())].into(),
+            properties: [(POSITION.to_owned(), position), (SEQUENCE.to_owned(), "4".to_owned())]
+                .into(),
             last_sequence: 4,
             ancestry: vec![keyed(4, 7, 9), foreign(3), keyed(2, 5, 7), keyed(1, 0, 5)],
         }
@@ -297,7 +326,11 @@ mod tests {
         assert_eq!(wrong, Vec::<String>::new());
         assert_eq!(sums, Sums { keyed: 3, read: 9, written: 9, added: 9 });
         check_wrong("nothing yet", |history| *history = History::default(), &[]);
-        check_wrong("a foreign snapshot on top", |h| h.ancestry.insert(0, foreign(5)), &["the table only"]);
+        check_wrong(
+            "a foreign snapshot on top",
+            |h| h.ancestry.insert(0, foreign(5)),
+            &["the table only"],
+        );
         let on_top = |history: &mut History| {
             history.ancestry.insert(0, foreign(5));
             history.last_sequence = 5;
@@ -313,15 +346,35 @@ mod tests {
     #[test]
     fn ranges_follow_each_other() {
         let ranges = "streamforge.ranges";
-        check_wrong("a gap", |h| set(h, 0, ranges, r#"{"0":[8,9]}"#), &["starts at 8, the table stood at 7"]);
+        check_wrong(
+            "a gap",
+            |h| set(h, 0, ranges, r#"{"0":[8,9]}"#),
+            &["starts at 8, the table stood at 7"],
+        );
         check_wrong("a repeat", |h| set(h, 0, ranges, r#"{"0":[5,9]}"#), &["starts at 5"]);
         check_wrong("backwards", |h| set(h, 0, ranges, r#"{"0":[9,7]}"#), &["are no ranges"]);
         check_wrong("negative", |h| set(h, 2, ranges, r#"{"0":[-1,7]}"#), &["are no ranges"]);
-        check_wrong("another end", |h| set(h, 0, POSITION, &stored(10)), &["ends at 9, the position says Some(10)"]);
-        check_wrong("the oldest one's end", |h| set(h, 3, ranges, r#"{"0":[0,4]}"#), &["ends at 4"]);
-        check_wrong("never pinned", |h| set(h, 0, ranges, r#"{"0":[7,9],"1":[0,2]}"#), &["never pinned"]);
+        check_wrong(
+            "another end",
+            |h| set(h, 0, POSITION, &stored(10)),
+            &["ends at 9, the position says Some(10)"],
+        );
+        check_wrong(
+            "the oldest one's end",
+            |h| set(h, 3, ranges, r#"{"0":[0,4]}"#),
+            &["ends at 4"],
+        );
+        check_wrong(
+            "never pinned",
+            |h| set(h, 0, ranges, r#"{"0":[7,9],"1":[0,2]}"#),
+            &["never pinned"],
+        );
         let forgot = r#"{"cluster":"c","topics":{"t":{}}}"#;
-        check_wrong("a forgotten partition", |h| set(h, 0, POSITION, forgot), &["the position says None"]);
+        check_wrong(
+            "a forgotten partition",
+            |h| set(h, 0, POSITION, forgot),
+            &["the position says None"],
+        );
         let moved = r#"{"cluster":"c","topics":{"t":{"0":8}}}"#;
         let silent = |history: &mut History| {
             set(history, 2, ranges, "{}");
@@ -334,13 +387,41 @@ mod tests {
     }
 
     #[test]
+    fn a_table_that_was_lent_comes_back_further_on() {
+        let lent = |end: i64, marked: bool| {
+            move |history: &mut History| {
+                // The commit at the top becomes the taking back, and the foreign snapshot below it Flink's.
+                history.ancestry[0] = SnapshotInfo { id: SnapshotId::new(400), ..keyed(4, 0, 0) };
+                set(history, 0, "streamforge.ranges", "{}");
+                set(history, 0, POSITION, &stored(end));
+                history.properties.insert(POSITION.to_owned(), stored(end));
+                if marked {
+                    set(history, 1, FLINK, "job");
+                }
+            }
+        };
+        check_wrong("further on", lent(20, true), &[]);
+        check_wrong("where it was", lent(7, false), &[]);
+        check_wrong(
+            "back",
+            lent(6, true),
+            &["taken back from Flink", "is at Some(6), and was at 7"],
+        );
+        check_wrong("not lent", lent(20, false), &["ends at 7, the position says Some(20)"]);
+    }
+
+    #[test]
     fn counts_balance() {
         let count = |key: &'static str, value: &'static str| {
             move |history: &mut History| set(history, 2, key, value)
         };
         check_wrong("read", count("streamforge.read", "3"), &["read=3, but written=2"]);
         check_wrong("filtered", count("streamforge.filtered", "1"), &["read=2, but"]);
-        check_wrong("added", count("added-records", "1"), &["2 records written, but added-records=1"]);
+        check_wrong(
+            "added",
+            count("added-records", "1"),
+            &["2 records written, but added-records=1"],
+        );
         check_wrong("no number", count("streamforge.read", "-1"), &["streamforge.read is -1"]);
         let absent = |history: &mut History| {
             history.ancestry[0].summary.remove("streamforge.rejected");
@@ -351,13 +432,21 @@ mod tests {
     #[test]
     fn properties_agree_with_the_nearest_keyed_summary() {
         let set = |key: &'static str, value: String| {
-            move |history: &mut History| drop(history.properties.insert(key.to_owned(), value))
+            move |history: &mut History| {
+                history.properties.insert(key.to_owned(), value);
+            }
         };
         let unset = |key: &'static str| {
-            move |history: &mut History| drop(history.properties.remove(key))
+            move |history: &mut History| {
+                history.properties.remove(key);
+            }
         };
         check_wrong("an older position", set(POSITION, stored(7)), &["the property says"]);
-        check_wrong("another sequence", set(SEQUENCE, "3".to_owned()), &["the sequence property is"]);
+        check_wrong(
+            "another sequence",
+            set(SEQUENCE, "3".to_owned()),
+            &["the sequence property is"],
+        );
         check_wrong("no position", unset(POSITION), &["but no position"]);
         check_wrong("no sequence", unset(SEQUENCE), &["the sequence property is None"]);
         let back = |history: &mut History| drop(history.ancestry.remove(0));
@@ -368,7 +457,11 @@ mod tests {
 
     #[test]
     fn numbers_grow_and_no_attempt_lands_twice() {
-        check_wrong("twice", |h| set(h, 0, ATTEMPT, "attempt-1"), &["attempt attempt-1 landed twice"]);
+        check_wrong(
+            "twice",
+            |h| set(h, 0, ATTEMPT, "attempt-1"),
+            &["attempt attempt-1 landed twice"],
+        );
         check_wrong("order", |h| h.ancestry[1].sequence = 2, &["its ancestor 200 has 2"]);
     }
 }

@@ -42,7 +42,7 @@ pub enum Depth {
     Rows,
 }
 
-/// What the caller knows beyond the tables themselves.
+/// What is asked of a look, and what the caller knows beyond the tables themselves. Keep it over several looks.
 #[derive(Clone, Debug, Default)]
 pub struct Invariants {
     /// How much of each data file is looked at.
@@ -55,7 +55,8 @@ pub struct Invariants {
     pub baselines: BTreeMap<String, Baseline>,
     /// Partitions and offsets of records whose transaction was aborted: they must be in no table (I12).
     pub aborted: BTreeSet<(i32, i64)>,
-    parsed: BTreeSet<String>,
+    /// Data files that an earlier look has parsed: they never change, and are not parsed again.
+    pub parsed: BTreeSet<String>,
 }
 
 /// What a look found.
@@ -190,13 +191,21 @@ impl Invariants {
                 let sql = format!("SELECT count(*) FROM {name} WHERE {condition}");
                 let counted = tables.collect(lake, &sql, None).await?;
                 let count = counted.first().and_then(|batch| {
-                    batch.columns().first()?.as_primitive_opt::<Int64Type>()?.values().first().copied()
+                    batch
+                        .columns()
+                        .first()?
+                        .as_primitive_opt::<Int64Type>()?
+                        .values()
+                        .first()
+                        .copied()
                 });
                 let count = count.with_context(|| format!("{sql} counts nothing"))?;
                 now.rows.insert(condition.clone(), u64::try_from(count)?);
             }
             let rows = Baseline { rows: baseline.rows.clone(), ..Baseline::default() };
-            report.violations.extend(rows.lost(&now).into_iter().map(|why| format!("{name}: {why}")));
+            report
+                .violations
+                .extend(rows.lost(&now).into_iter().map(|why| format!("{name}: {why}")));
         }
         Ok(())
     }

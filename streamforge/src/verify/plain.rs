@@ -1,5 +1,14 @@
-//! The plain reading: `serde_json` for JSON, `chrono` for time, schoolbook arithmetic on digit strings
-//! for decimals. It follows docs/decode-outcomes.md line by line and shares no code with the engine.
+//! What any declaration makes of a record: `serde_json` for JSON, `chrono` for time, schoolbook arithmetic on digit
+//! strings for decimals.
+//!
+//! It follows docs/decode-outcomes.md line by line, shares no code with the engine, and takes its time. `expect` knows
+//! one job and what must become of a record in it; this knows every type and stops at the decoded columns.
+
+#![allow(
+    clippy::unwrap_used,
+    clippy::indexing_slicing,
+    reason = "an oracle stops at the first surprise"
+)]
 
 use std::collections::BTreeMap;
 
@@ -9,12 +18,18 @@ use serde::de::{DeserializeOwned, IgnoredAny};
 use stream_processor::decode::Reason;
 use stream_processor::job::{Job, SourceColumn};
 
+/// A value of one column.
 #[derive(Clone, Debug)]
-pub(crate) enum Cell {
+pub enum Cell {
+    /// Absent or null.
     Null,
+    /// True or false.
     Flag(bool),
+    /// An integer, an unscaled decimal, days, or microseconds.
     Whole(i128),
+    /// A float.
     Real(f64),
+    /// A text.
     Text(String),
 }
 
@@ -32,13 +47,17 @@ impl PartialEq for Cell {
     }
 }
 
-pub(crate) enum Expected {
+/// What a record decodes to.
+pub enum Expected {
+    /// One cell for each column of the declaration.
     Row(Vec<Cell>),
+    /// Nothing, for this reason.
     Reject(Reason),
 }
 
 impl Expected {
-    pub(crate) fn name(&self) -> &'static str {
+    /// `row`, or the reason.
+    pub fn name(&self) -> &'static str {
         match self {
             Self::Row(_) => "row",
             Self::Reject(reason) => reason.as_str(),
@@ -46,7 +65,8 @@ impl Expected {
     }
 }
 
-pub(crate) fn read(job: &Job, payload: Option<&[u8]>) -> Expected {
+/// Reads a record by the declaration of `job`, whose columns must all come from JSON.
+pub fn read(job: &Job, payload: Option<&[u8]>) -> Expected {
     match row(&job.source.columns, payload) {
         Ok(row) => Expected::Row(row),
         Err(reason) => Expected::Reject(reason),
@@ -121,8 +141,16 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
-/// The members of an object that is known to be JSON.
-pub(crate) fn members(text: &str) -> Result<Vec<(String, &str)>, Reason> {
+/// The members of an object that is known to be JSON, each value as it is written.
+///
+/// # Errors
+///
+/// A key is no text.
+///
+/// # Panics
+///
+/// If it is no JSON object.
+pub fn members(text: &str) -> Result<Vec<(String, &str)>, Reason> {
     let mut members = Vec::new();
     let mut rest = text[1..].trim_start_matches(JSON_SPACE);
     while !rest.starts_with('}') {

@@ -1,0 +1,1 @@
+CREATE TABLE `größe` (`😀` STRING) WITH ('connector' = 'kafka');
