@@ -265,12 +265,12 @@ async fn set_retention(place: &Place, retention: &Value) {
             let next = format!("{folder}/{:05}-{id}.metadata.json", version + 1);
             let bytes = serde_json::to_vec(&metadata).unwrap();
             table.store().put_new(&next, bytes.into()).await.unwrap();
-            let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display()));
+            let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
             let swapped = sqlx::query("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE metadata_location = ?")
                 .bind(&next)
                 .bind(location)
                 .bind(location)
-                .execute(&pool.await.unwrap())
+                .execute(&pool.unwrap())
                 .await;
             assert_eq!(swapped.unwrap().rows_affected(), 1);
         }

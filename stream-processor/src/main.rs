@@ -9,5 +9,5 @@ use stream_processor::config::Cli;
 compile_error!("fault points and seeded mistakes are for the proof's own binary only");
 
 fn main() -> ExitCode {
-    stream_processor::process::main(Cli::parse())
+    stream_processor::process::main(&Cli::parse())
 }

@@ -18,9 +18,9 @@ use tracing::{error, info};
 const EX_USAGE: u8 = 64;
 
 /// Does what `cli` asks for until it is done, or until a signal stops it.
-pub fn main(cli: Cli) -> ExitCode {
+pub fn main(cli: &Cli) -> ExitCode {
     telemetry::init("info", Elsewhere::Json);
-    let outcome = match cli.command {
+    let outcome = match &cli.command {
         Some(Command::Healthcheck) => status::ask(&cli.run.status_address),
         Some(Command::Check) => return checked(&cli.run),
         None => match load(&cli.run) {

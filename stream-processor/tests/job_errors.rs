@@ -373,9 +373,9 @@ fn an_endless_expression_is_refused_and_does_not_end_the_process() {
     };
     let comparison = "activity_type = 'x'";
     for condition in [
-        [comparison; 100_000].join(" OR "),
-        [comparison; 100_000].join(" AND "),
-        format!("{} > 1", ["kafka_offset"; 100_000].join(" + ")),
+        vec![comparison; 100_000].join(" OR "),
+        vec![comparison; 100_000].join(" AND "),
+        format!("{} > 1", vec!["kafka_offset"; 100_000].join(" + ")),
         format!("{} TRUE", "NOT ".repeat(100_000)),
         format!("CASE {} END", "WHEN activity_type = 'x' THEN TRUE ".repeat(100_000)),
         format!("{comparison} AND {}", "(".repeat(100_000)),
@@ -384,7 +384,7 @@ fn an_endless_expression_is_refused_and_does_not_end_the_process() {
         let told = ["an expression of more than 1000 words", "nested too deeply"];
         assert!(told.iter().any(|words| said.contains(words)), "{said}");
     }
-    let list = ["'x'"; 20_000].join(", ");
+    let list = vec!["'x'"; 20_000].join(", ");
     let job = PIPELINE.replace("transaction_value > 50", &format!("activity_type IN ({list})"));
     Job::parse(&job).unwrap();
     let chain = [comparison; 240].join(" OR ");

@@ -64,11 +64,11 @@ mod off {
     use super::Bug;
 
     /// A place where the proof may end this process.
-    #[inline(always)]
+    #[inline]
     pub fn point(_name: &'static str) {}
 
     /// Whether the mistake is to be made: never, in this build.
-    #[inline(always)]
+    #[inline]
     pub const fn made(_bug: Bug) -> bool {
         false
     }

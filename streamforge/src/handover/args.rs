@@ -62,7 +62,7 @@ pub struct LendArgs {
     /// Where everything is.
     #[command(flatten)]
     pub place: PositionArgs,
-    /// Flink's REST address, such as http://flink-job-master:8081
+    /// Flink's REST address, such as `http://flink-job-master:8081`
     #[arg(long, env = "FLINK_URL", value_name = "URL")]
     pub flink: Option<String>,
     /// The file for Flink's statement; standard output when absent

@@ -114,7 +114,7 @@ pub async fn adopt(adoption: Adoption) -> Result<()> {
     }
     let open = Open::new(&plan).await?;
     for sink in &open.plan.job.sinks {
-        let name = open.name(sink);
+        let name = Open::name(sink);
         let take = async || {
             let table = open.table(sink).await?;
             // A position of our own is not moved by hand: what it passes over would be lost.

@@ -33,7 +33,7 @@ impl<'a> Open<'a> {
         Ok(Self { plan, lake: patience.wait(&plan.catalog, open).await?, topic })
     }
 
-    pub(super) fn name(&self, sink: &SinkPlan) -> String {
+    pub(super) fn name(sink: &SinkPlan) -> String {
         format!("{}.{}", sink.table.namespace, sink.table.name)
     }
 
@@ -47,14 +47,14 @@ impl<'a> Open<'a> {
     pub(super) async fn table(&self, sink: &SinkPlan) -> Result<Handover> {
         let found = self.look(&sink.table.namespace, &sink.table.name).await?;
         found.with_context(|| {
-            format!("there is no table {}; make it: streamforge provision", self.name(sink))
+            format!("there is no table {}; make it: streamforge provision", Self::name(sink))
         })
     }
 
     pub(super) async fn sinks(&self) -> Result<Vec<(String, Handover)>> {
         let mut tables = Vec::new();
         for sink in &self.plan.job.sinks {
-            tables.push((self.name(sink), self.table(sink).await?));
+            tables.push((Self::name(sink), self.table(sink).await?));
         }
         Ok(tables)
     }
@@ -78,12 +78,12 @@ impl<'a> Open<'a> {
                     bail!(
                         "{} stands at {} and {other} at {}, but Flink reads for both from one place; take the tables \
                          back (streamforge adopt), let a processor catch up, and stop it when both are equal",
-                        self.name(sink),
+                        Self::name(sink),
                         shown(&at),
                         shown(there)
                     );
                 }
-                common = Some((self.name(sink), at));
+                common = Some((Self::name(sink), at));
                 tables.push(table);
             }
             let (_, offsets) = common.context("the job writes no table")?;
@@ -103,7 +103,7 @@ impl<'a> Open<'a> {
         table: &Handover,
         operator: Option<&Offsets>,
     ) -> Result<Offsets> {
-        let name = self.name(sink);
+        let name = Self::name(sink);
         let Extent { starts, ends, .. } = &self.topic;
         let place = sink.place_columns(&self.plan.job.source);
         let rows = match (table.others_wrote(), place) {

@@ -98,6 +98,10 @@ pub(super) fn still_there(table: &str, position: &Offsets, topic: Bounds<'_>) ->
 }
 
 #[cfg(test)]
+#[allow(
+    clippy::needless_pass_by_value,
+    reason = "a table of cases reads better without references"
+)]
 mod tests {
     use lakehouse::ids::{Offset, PartitionId};
 

@@ -67,7 +67,7 @@ impl Baseline {
             match now.properties.get(key) {
                 Some(kept) if kept == value => {}
                 kept => {
-                    wrong.push(format!("I6: foreign property {key} was {value}, and is {kept:?}"))
+                    wrong.push(format!("I6: foreign property {key} was {value}, and is {kept:?}"));
                 }
             }
         }
