@@ -113,7 +113,7 @@ fn main() -> ExitCode {
         Command::Secrets(args) => told(secrets::run(&args), &args.stack.suite),
         Command::Page(args) => page::run(&args),
         Command::Servers(command) => done(command.run()),
-        Command::Processor(cli) => stream_processor::process::main(*cli),
+        Command::Processor(cli) => stream_processor::process::main(&cli),
     }
 }
 
