@@ -9,8 +9,8 @@ use std::time::Instant;
 
 use anyhow::{Context, Result};
 
+use crate::SuiteArgs;
 use crate::report::{self, Machine, Outcome, SUITES};
-use crate::{SuiteArgs, servers};
 
 /// Those that need no Docker; they come first, and the others share one set of servers.
 const WITHOUT_SERVERS: [&str; 5] = ["sim", "kill", "soak", "workers", "input"];
@@ -48,19 +48,18 @@ fn run_all(args: &AllArgs) -> Result<bool> {
         named && !(args.without_servers && !WITHOUT_SERVERS.contains(suite))
     };
     let wanted: Vec<_> = SUITES.into_iter().filter(wanted).collect();
-    let mut rig = None;
     let (mut outcomes, mut broken) = (Vec::new(), Vec::new());
     for (number, suite) in wanted.iter().enumerate() {
         eprintln!("=== {suite} ({}/{}, {})", number + 1, wanted.len(), size.name());
-        if rig.is_none() && !WITHOUT_SERVERS.contains(suite) {
-            rig = Some(servers::Kept::start()?);
-        }
         match one(suite, &args.suite, folder)? {
             Some(outcome) => outcomes.push(outcome),
             None => broken.push(*suite),
         }
     }
-    drop(rig);
+    if wanted.iter().any(|suite| !WITHOUT_SERVERS.contains(suite)) {
+        let down = prove(&["servers", "down"]).status()?;
+        anyhow::ensure!(down.success(), "the servers can't be removed: {down}");
+    }
     report::show_summary(&outcomes);
     for suite in &broken {
         eprintln!("{suite}: broke before it could tell; see above");
@@ -72,16 +71,21 @@ fn run_all(args: &AllArgs) -> Result<bool> {
 fn one(suite: &str, args: &SuiteArgs, folder: &Path) -> Result<Option<Outcome>> {
     let begun = now();
     Outcome::forget(suite, folder)?;
-    let status = Command::new(std::env::current_exe()?)
-        .arg(suite)
+    let status = prove(&[suite])
         .args(["--size", args.size.name(), "--seed", &args.seed.to_string()])
         .arg("--results")
         .arg(folder)
-        .stdin(Stdio::null())
         .status()
         .with_context(|| format!("`prove {suite}` can't be started"))?;
     eprintln!("=== {suite}: {status}, {:.0} s", begun.elapsed().as_secs_f64());
     Outcome::load(suite, folder)
+}
+
+/// This program again. The first suite that needs servers starts them, and the others find them running.
+fn prove(args: &[&str]) -> Command {
+    let mut command = Command::new("/proc/self/exe");
+    command.args(args).env("PROOF_KEEP_SERVERS", "true").stdin(Stdio::null());
+    command
 }
 
 #[expect(clippy::disallowed_methods, reason = "progress shows seconds")]

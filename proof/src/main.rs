@@ -7,6 +7,7 @@
 //! The program is also every process that the suites kill: `prove processor …` is the stream processor with its
 //! fault points, `prove committer …` a process that does nothing but commit.
 
+mod all;
 mod bugs;
 mod committer;
 mod faults;
@@ -48,6 +49,8 @@ struct Cli {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Run every suite, one after the other
+    All(all::AllArgs),
     /// Make each known mistake on purpose: one suite must notice
     Bugs(SuiteArgs),
     /// Play every fault against the real pipeline and commit, in memory, from seeds
@@ -99,6 +102,7 @@ pub struct SuiteArgs {
 
 fn main() -> ExitCode {
     match Cli::parse().command {
+        Command::All(args) => all::run(&args),
         Command::Bugs(args) => told(bugs::run(&args), &args),
         Command::Sim(args) => told(sim::run(&args), &args.suite),
         Command::Kill(args) => told(kill::run(&args), &args.suite),
