@@ -1,6 +1,6 @@
 //! The tables handed to Apache Flink, and taken back, without a record lost or doubled.
 //!
-//! Owns the order of the steps and their words. What may be true of a position is decided in [`standing`]; that nobody
+//! Owns the order of the steps and their words. What may be true of a position is decided in `standing`; that nobody
 //! else writes while it is recorded is `lakehouse`'s. It must never start or stop an engine.
 
 mod args;
