@@ -40,26 +40,37 @@ pub(super) fn between(typed: &Typed, low: Typed, high: Typed, negated: bool) -> 
 
 /// `[NOT] IN (…)`.
 pub(super) fn in_list(typed: &Typed, list: Vec<Typed>, negated: bool) -> Result<Typed> {
-    // A set of texts or integers is looked up; everything else is a chain of comparisons.
+    // A set of texts or integers is looked up; everything else is a tree of comparisons.
     let hashable =
         matches!(typed.column_type, Some(ColumnType::String | ColumnType::Int | ColumnType::Long))
             && list.iter().all(|item| matches!(item.expr, Expr::Literal(..)));
-    let mut any: Option<Typed> = None;
+    let mut equal = Vec::new();
     let mut items = Vec::new();
     for item in list {
-        let equal = compare(typed.clone(), Operator::Eq, item.clone())?;
-        any = Some(match any {
-            None => equal,
-            Some(any) => Typed::binary(&any, Operator::Or, &equal, ColumnType::Boolean),
-        });
+        equal.push(compare(typed.clone(), Operator::Eq, item.clone())?);
         items.push(item);
     }
-    let Some(any) = any else { return Err(typed.error("IN takes at least one value")) };
-    if hashable && items.iter().all(|item| item.column_type == typed.column_type) {
+    if hashable
+        && !items.is_empty()
+        && items.iter().all(|item| item.column_type == typed.column_type)
+    {
         let items = items.into_iter().map(|item| item.expr).collect();
         let expr = typed.expr.clone().in_list(items, negated);
         return Ok(Typed::strict(expr, ColumnType::Boolean, typed.span, &[typed]));
     }
+    // In pairs of pairs: a chain would be as deep as the list is long, and the stack would not hold it.
+    while equal.len() > 1 {
+        let mut pairs = equal.into_iter();
+        let mut halved = Vec::new();
+        while let Some(one) = pairs.next() {
+            halved.push(match pairs.next() {
+                Some(other) => Typed::binary(&one, Operator::Or, &other, ColumnType::Boolean),
+                None => one,
+            });
+        }
+        equal = halved;
+    }
+    let Some(any) = equal.pop() else { return Err(typed.error("IN takes at least one value")) };
     Ok(negate_if(negated, any))
 }
 
