@@ -62,7 +62,8 @@ fn feed(sender: &Sender, stop: &AtomicBool) -> Result<Ledger> {
 
 fn record(number: u64) -> Sent {
     let kinds = Broken::ALL;
-    let broken = (number % BROKEN_EVERY == 0)
+    let broken = number
+        .is_multiple_of(BROKEN_EVERY)
         .then(|| {
             kinds
                 .into_iter()

@@ -53,7 +53,7 @@ fn no_descriptor(stage: &Stage, name: &'static str) -> Result<Found> {
     let id = Pid::from_raw(i32::try_from(pid)?).context("a process has a number")?;
     // Inherited from this process. A new descriptor must have a number below the limit.
     let many = getrlimit(Resource::Nofile);
-    let few = Rlimit { current: Some(FEW_DESCRIPTORS), ..many.clone() };
+    let few = Rlimit { current: Some(FEW_DESCRIPTORS), ..many };
     prlimit(Some(id), Resource::Nofile, few)?;
     // The connections that are there are used no more.
     let lost = vec![Rule::every(Which::Any, Fault::Lose)];
@@ -115,7 +115,7 @@ fn no_names(stage: &Stage, name: &'static str) -> Result<Found> {
         .flag("--brokers", named(&stage.servers.kafka(), kafka))
         .flag("--catalog-uri", format!("http://{}", named(&play.catalog.uri(), catalog)))
         .flag("--s3-endpoint", format!("http://{}", named(&play.store.uri(), store)));
-    let names = Names::give(&mut play)?;
+    let given = Names::give(&mut play)?;
     play.start()?;
     for words in [
         "waiting for Kafka at kafka.proof.invalid",
@@ -125,7 +125,7 @@ fn no_names(stage: &Stage, name: &'static str) -> Result<Found> {
         play.processor()?.await_words(words, TOLD_MAX)?;
     }
     must(play.fingerprint()?.is_empty(), || "something was committed".to_owned())?;
-    names.add(&hosts)?;
+    given.add(&hosts)?;
     let resolved = play.await_commit()?;
     play.finish(
         3,

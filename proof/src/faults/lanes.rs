@@ -80,7 +80,7 @@ pub(super) fn run(stage: &Stage, together: &[Case], apart: &[Case]) -> Result<(O
 }
 
 fn is_finding(err: &anyhow::Error) -> bool {
-    err.chain().any(|cause| cause.is::<Refuted>())
+    err.chain().any(<dyn std::error::Error + 'static>::is::<Refuted>)
 }
 
 fn told(name: &str, found: &Result<Found>, seconds: f64) {

@@ -202,9 +202,11 @@ impl<'a> Play<'a> {
 
     fn invariants(&self, faults: u64) -> Result<()> {
         let files = faults.saturating_mul(LEFT_BY_FAULT).saturating_add(LEFT_MAX);
-        let mut wanted = Invariants::default();
-        wanted.depth = Depth::Length;
-        wanted.left_over_max = Some((files, u64::MAX));
+        let mut wanted = Invariants {
+            depth: Depth::Length,
+            left_over_max: Some((files, u64::MAX)),
+            ..Invariants::default()
+        };
         let tables = self.scene.tables();
         let look = wanted.look(&self.scene.lake, &tables);
         let report = self.scene.runtime.block_on(look)?;

@@ -205,7 +205,7 @@ fn maintained(stage: &Stage, name: &str, statement: &str) -> Result<Found> {
         match play.trino.ask(statement) {
             Ok(_) => done += 1,
             Err(err) if format!("{err:#}").contains("commit") && refused < 5 * rounds => {
-                refused += 1
+                refused += 1;
             }
             Err(err) => return Err(err),
         }

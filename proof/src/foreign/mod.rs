@@ -20,7 +20,7 @@ use crate::stack::{Case, StackArgs, Stage};
 /// # Errors
 ///
 /// The servers are not to be had, or the harness broke.
-pub fn run(args: &StackArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &StackArgs) -> Result<Outcome> {
     Stage::run(&Stage::new("foreign", args, &[Service::Trino])?, CASES)
 }
 

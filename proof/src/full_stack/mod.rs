@@ -18,13 +18,13 @@ use toll::Toll;
 
 /// What the suite is told.
 #[derive(Debug, Clone, clap::Args)]
-pub struct FullStackArgs {
+pub(crate) struct FullStackArgs {
     /// What every suite on the real servers is told.
     #[command(flatten)]
-    pub stack: StackArgs,
+    pub(crate) stack: StackArgs,
     /// How many are killed, all in all; the size says so when absent
     #[arg(long, value_name = "NUMBER")]
-    pub kills: Option<u64>,
+    pub(crate) kills: Option<u64>,
 }
 
 /// Kills in the quick run, and in the long one.
@@ -47,7 +47,7 @@ impl AsRef<Stage> for Front {
 /// # Errors
 ///
 /// The servers are not to be had, or the harness broke.
-pub fn run(args: &FullStackArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &FullStackArgs) -> Result<Outcome> {
     let kills = args.kills.unwrap_or(args.stack.suite.size.of(KILLS.0, KILLS.1));
     let stage = Stage::new("full-stack", &args.stack, &[])?;
     let front = Front { stage, toll: RefCell::default(), kills };

@@ -34,6 +34,11 @@ impl Toll {
             let mut times: Vec<_> = times.iter().map(Duration::as_millis).collect();
             times.sort_unstable();
             for (name, share) in [("p50", 0.5), ("p99", 0.99)] {
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a place in a list"
+                )]
                 let at = ((times.len() as f64 * share).ceil() as usize).saturating_sub(1);
                 if let Some(millis) = times.get(at) {
                     let millis = u64::try_from(*millis).unwrap_or(u64::MAX);

@@ -68,7 +68,7 @@ impl Target for Settings {
         &["configuration", "not an argument", "refused"]
     }
 
-    fn giants(&self) -> Vec<(&'static str, fn() -> Vec<u8>)> {
+    fn giants(&self) -> Vec<super::Giant> {
         vec![
             ("a value of 10 MB", || format!("--group={}", "x".repeat(10 << 20)).into_bytes()),
             ("100,000 partitions", || {
@@ -110,14 +110,14 @@ impl Target for Settings {
             Ok(cli) => cli,
             Err(answer) => {
                 // A secret in the place of something else is nobody's to recognise.
-                let misplaced = text.split('\n').any(|line| is_misplaced(line));
+                let misplaced = text.split('\n').any(is_misplaced);
                 if !misplaced {
                     hidden(&answer.to_string())?;
                 }
                 return Ok("not an argument");
             }
         };
-        let misplaced = text.split('\n').any(|line| is_misplaced(line));
+        let misplaced = text.split('\n').any(is_misplaced);
         if !misplaced {
             hidden(&format!("{cli:?}"))?;
         }

@@ -25,11 +25,11 @@ impl JobText {
     }
 
     /// A condition, put together at random from what the grammar knows.
-    fn condition(&self, dice: &mut StdRng, corpus: &Corpus, depth: u32) -> String {
+    fn condition(dice: &mut StdRng, corpus: &Corpus, depth: u32) -> String {
         if depth == 0 {
             return mutate::word(dice, corpus);
         }
-        let mut part = || self.condition(dice, corpus, depth - 1);
+        let mut part = || Self::condition(dice, corpus, depth - 1);
         let (one, two) = (part(), part());
         match dice.random_range(0..9) {
             0 => format!("({one} AND {two})"),
@@ -58,7 +58,7 @@ impl Target for JobText {
         &["job", "refused"]
     }
 
-    fn giants(&self) -> Vec<(&'static str, fn() -> Vec<u8>)> {
+    fn giants(&self) -> Vec<super::Giant> {
         vec![
             ("100,000 parentheses", || filter(&format!("{}a", "(".repeat(100_000)))),
             ("100,000 closed parentheses", || {
@@ -93,7 +93,7 @@ impl Target for JobText {
     fn make(&mut self, dice: &mut StdRng, corpus: &Corpus) -> Vec<u8> {
         if dice.random_ratio(1, 4) {
             let depth = dice.random_range(1..5);
-            let condition = self.condition(dice, corpus, depth);
+            let condition = Self::condition(dice, corpus, depth);
             return format!("{}{condition}", self.head).into_bytes();
         }
         mutate::from_corpus(dice, corpus)

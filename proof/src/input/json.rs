@@ -110,7 +110,7 @@ impl Target for Json {
         ]
     }
 
-    fn giants(&self) -> Vec<(&'static str, fn() -> Vec<u8>)> {
+    fn giants(&self) -> Vec<super::Giant> {
         vec![
             ("10 MB in a declared text", || field("product_id", &quoted(&"x".repeat(TEN_MB)))),
             ("10 MB of escapes in one", || {

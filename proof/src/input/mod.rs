@@ -64,6 +64,9 @@ pub(crate) struct InputArgs {
     failures: PathBuf,
 }
 
+/// What an input is called, and what makes it.
+type Giant = (&'static str, fn() -> Vec<u8>);
+
 /// Something that takes input.
 trait Target {
     /// Also its folder of the corpus.
@@ -76,7 +79,7 @@ trait Target {
     fn wanted(&self) -> &[&'static str];
 
     /// Inputs that are too large for a corpus, each made when it is its turn.
-    fn giants(&self) -> Vec<(&'static str, fn() -> Vec<u8>)> {
+    fn giants(&self) -> Vec<Giant> {
         Vec::new()
     }
 

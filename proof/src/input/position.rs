@@ -30,7 +30,7 @@ impl Target for StoredPosition {
         &["position", "refused", "no text"]
     }
 
-    fn giants(&self) -> Vec<(&'static str, fn() -> Vec<u8>)> {
+    fn giants(&self) -> Vec<super::Giant> {
         vec![
             ("100,000 levels", || "{\"topics\":".repeat(100_000).into_bytes()),
             ("100,000 partitions", || {

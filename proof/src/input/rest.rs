@@ -70,7 +70,7 @@ impl Target for Answers {
         &["committed", "conflict", "unknown", "unknown, not to be tried again"]
     }
 
-    fn giants(&self) -> Vec<(&'static str, fn() -> Vec<u8>)> {
+    fn giants(&self) -> Vec<super::Giant> {
         vec![
             ("an error of 10 MB", || format!("500\n{}", "x".repeat(10 << 20)).into_bytes()),
             ("a message of 10 MB", || {
@@ -183,6 +183,7 @@ impl Answer {
         }
     }
 
+    #[allow(clippy::option_option, reason = "no table, or a table with or without a snapshot")]
     fn judge_load(&self, loaded: &lakehouse::Result<Option<Option<i64>>>) -> Result<(), String> {
         let Some(status) = self.status else { return Ok(()) };
         match loaded {

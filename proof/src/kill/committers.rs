@@ -161,6 +161,7 @@ fn one_round(
 }
 
 /// Whether it is dead, and at which point it died by itself.
+#[allow(clippy::option_option, reason = "alive, or dead at a point or at none")]
 fn die(victim: &mut Victim) -> Result<Option<Option<&'static str>>> {
     let process = &mut victim.process;
     if let Some(status) = process.ended()? {

@@ -213,7 +213,7 @@ fn grouped(bench: &Bench) -> Result<Outcome> {
         group::points().map(|point| (point, Act::Kill)).collect();
     match bench.size {
         Size::Ci => {
-            acts.extend([("rebalance.revoked", Act::Term), ("rebalance.revoked", Act::Stop)])
+            acts.extend([("rebalance.revoked", Act::Term), ("rebalance.revoked", Act::Stop)]);
         }
         Size::Full => acts.extend(group::points().flat_map(|p| [(p, Act::Term), (p, Act::Stop)])),
     }

@@ -18,10 +18,6 @@ impl Recoveries {
         self.0.push(took);
     }
 
-    pub(super) fn add(&mut self, others: Self) {
-        self.0.extend(others.0);
-    }
-
     /// Tells how long they took, and whether that is soon enough.
     pub(super) fn tell(mut self, outcome: &mut Outcome) {
         self.0.sort_unstable();

@@ -207,13 +207,12 @@ impl Rig {
         armed: Option<Armed>,
     ) -> Result<Process> {
         self.started += 1;
-        let mut command = match program {
-            Some(program) => Command::new(program),
-            None => {
-                let mut command = Command::new(std::env::current_exe()?);
-                command.arg("processor");
-                command
-            }
+        let mut command = if let Some(program) = program {
+            Command::new(program)
+        } else {
+            let mut command = Command::new(std::env::current_exe()?);
+            command.arg("processor");
+            command
         };
         let tables = lakehouse(&self.folder);
         command

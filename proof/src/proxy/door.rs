@@ -96,7 +96,7 @@ async fn attend<S: Serve>(
     let mut listener = Some(listener);
     loop {
         tokio::select! {
-            changed = changes.changed() => if changed.is_err() { return },
+            told = changes.changed() => if told.is_err() { return },
             client = accepted(listener.as_ref()) => {
                 let (state, service) = (changes.clone(), Arc::clone(&service));
                 tokio::spawn(keep(client, state, service, Arc::clone(&cut)));

@@ -144,12 +144,12 @@ impl Service {
         W: AsyncWrite + Unpin,
     {
         while let Some(frame) = read_frame(from).await? {
-            if let [k0, k1, v0, v1, c0, c1, c2, c3, ..] = *frame {
-                if i16::from_be_bytes([k0, k1]) == FETCH {
-                    let (version, id) =
-                        (i16::from_be_bytes([v0, v1]), i32::from_be_bytes([c0, c1, c2, c3]));
-                    asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version);
-                }
+            if let [k0, k1, v0, v1, c0, c1, c2, c3, ..] = *frame
+                && i16::from_be_bytes([k0, k1]) == FETCH
+            {
+                let (version, id) =
+                    (i16::from_be_bytes([v0, v1]), i32::from_be_bytes([c0, c1, c2, c3]));
+                asked.lock().unwrap_or_else(PoisonError::into_inner).insert(id, version);
             }
             self.weathered(frame.len()).await;
             write_frame(to, &frame).await?;

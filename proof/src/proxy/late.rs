@@ -17,16 +17,11 @@ use super::message::Message;
 const READ_MAX: Duration = Duration::from_secs(20);
 
 /// The reads that were answered, by path, and the release of what is held.
+#[derive(Default)]
 pub(super) struct Reads {
     answered: watch::Sender<BTreeMap<String, u64>>,
     /// How often.
     released: watch::Sender<u64>,
-}
-
-impl Default for Reads {
-    fn default() -> Self {
-        Self { answered: watch::Sender::default(), released: watch::Sender::default() }
-    }
 }
 
 impl Reads {

@@ -155,8 +155,8 @@ impl Message {
                 .is_some_and(|(key, _)| framing.iter().any(|f| key.eq_ignore_ascii_case(f)))
         };
         let lines = head.lines().filter(|line| !line.is_empty() && !is_framing(line));
-        let mut head: String = lines.flat_map(|line| [line, "\r\n"]).collect();
-        head.push_str(&format!("content-length: {}\r\n\r\n", body.len()));
+        let lines: String = lines.flat_map(|line| [line, "\r\n"]).collect();
+        let head = format!("{lines}content-length: {}\r\n\r\n", body.len());
         Self { head: head.into_bytes(), body }
     }
 

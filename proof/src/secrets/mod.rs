@@ -17,13 +17,13 @@ use crate::stack::{Case, StackArgs, Stage};
 
 /// What the suite is told.
 #[derive(Debug, Clone, clap::Args)]
-pub struct SecretsArgs {
+pub(crate) struct SecretsArgs {
     /// What every suite on the real servers is told.
     #[command(flatten)]
-    pub stack: StackArgs,
+    pub(crate) stack: StackArgs,
     /// More folders to look through, such as the logs of other suites
     #[arg(long, value_name = "DIR")]
-    pub also: Vec<PathBuf>,
+    pub(crate) also: Vec<PathBuf>,
 }
 
 pub(super) struct Watch {
@@ -42,7 +42,7 @@ impl AsRef<Stage> for Watch {
 /// # Errors
 ///
 /// The servers are not to be had, or the harness broke.
-pub fn run(args: &SecretsArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &SecretsArgs) -> Result<Outcome> {
     let stage = Stage::new("secrets", &args.stack, &[])?;
     Stage::run(&Watch { stage, also: args.also.clone() }, CASES)
 }

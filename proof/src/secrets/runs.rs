@@ -43,7 +43,7 @@ fn scene<'a>(watch: &'a Watch, name: &str) -> Result<Scene<'a>> {
 }
 
 /// Fetches every page that is served.
-fn pages(watch: &Watch, port: u16, searched: &mut Searched) -> Result<u64> {
+fn pages(watch: &Watch, port: u16, searched: &mut Searched) -> u64 {
     let mut served = 0;
     for page in PAGES {
         let ask = async {
@@ -55,7 +55,7 @@ fn pages(watch: &Watch, port: u16, searched: &mut Searched) -> Result<u64> {
             served += 1;
         }
     }
-    Ok(served)
+    served
 }
 
 pub(super) fn success(watch: &Watch) -> Result<Found> {
@@ -63,7 +63,7 @@ pub(super) fn success(watch: &Watch) -> Result<Found> {
     let (port, mut searched) = (free_port()?, Searched::default());
     let mut processor = scene.start(&telling(&scene, port)?)?;
     scene.settle(&mut [&mut processor])?;
-    let served = pages(watch, port, &mut searched)?;
+    let served = pages(watch, port, &mut searched);
     ensure!(served == PAGES.len() as u64, "only {served} pages are served");
     processor.stop()?;
     let log = processor.log();
@@ -84,13 +84,13 @@ fn failing(
     let mut processor = scene.start(spawn)?;
     let mut last = String::new();
     let told = until("it fails", SAID_MAX, || {
-        pages(watch, port, searched)?;
+        pages(watch, port, searched);
         last = processor.log();
         Ok(last.contains(words))
     });
     // Some more of it: retries, and the page that says what is waited for.
     let _ = until("the watch ends", WATCHED, || {
-        pages(watch, port, searched)?;
+        pages(watch, port, searched);
         Ok(processor.ended()?.is_some())
     });
     searched.text("log", &processor.log());

@@ -74,16 +74,16 @@ impl Service {
 
 /// How a suite wants the servers.
 #[derive(Debug, Clone, Default, clap::Args)]
-pub struct ServersArgs {
+pub(crate) struct ServersArgs {
     /// Leave the servers running at the end, for the next suite
     #[arg(long, env = "PROOF_KEEP_SERVERS", value_parser = clap::builder::BoolishValueParser::new(),
         num_args = 0..=1, default_value_t = false, default_missing_value = "true")]
-    pub keep_servers: bool,
+    pub(crate) keep_servers: bool,
 }
 
 /// By hand: start them, remove them, or say where they are.
 #[derive(Debug, Clone, clap::Subcommand)]
-pub enum ServersCommand {
+pub(crate) enum ServersCommand {
     /// Start them and say where they are
     Up {
         /// Trino too
@@ -100,7 +100,7 @@ impl ServersCommand {
     /// # Errors
     ///
     /// There is no engine, an image is missing, or a server does not come up.
-    pub fn run(&self) -> Result<()> {
+    pub(crate) fn run(&self) -> Result<()> {
         match self {
             Self::Up { trino } => {
                 let wanted: &[_] = if *trino { &[Service::Trino] } else { &[] };
@@ -128,6 +128,7 @@ pub(crate) struct Servers {
     _turn: File,
 }
 
+#[allow(clippy::unused_self, reason = "whoever has it knows that the servers are up")]
 impl Servers {
     /// Starts what is not running yet, `more` besides the four of every suite.
     pub(crate) fn start(args: &ServersArgs, more: &[Service]) -> Result<Self> {
@@ -208,16 +209,6 @@ impl Servers {
         docker::docker(&["kill", service.container()], COMMAND_MAX).map(drop)
     }
 
-    /// Freezes every process of it: connections stay, and nothing answers.
-    pub(crate) fn pause(&self, service: Service) -> Result<()> {
-        docker::docker(&["pause", service.container()], COMMAND_MAX).map(drop)
-    }
-
-    /// Lets a frozen one go on.
-    pub(crate) fn unpause(&self, service: Service) -> Result<()> {
-        docker::docker(&["unpause", service.container()], COMMAND_MAX).map(drop)
-    }
-
     /// Starts a killed one; does not wait for its first answer.
     pub(crate) fn revive(&self, service: Service) -> Result<()> {
         docker::docker(&["start", service.container()], COMMAND_MAX).map(drop)
@@ -243,11 +234,6 @@ impl Servers {
         let mut args = vec!["run", "--rm", "--volumes-from", container, "--entrypoint", "bash"];
         args.extend([image.trim(), "-c", &script]);
         docker::docker(&args, COMMAND_MAX).map(drop)
-    }
-
-    /// Its last log lines.
-    pub(crate) fn logs(&self, service: Service) -> Result<String> {
-        docker::docker(&["logs", "--tail", "200", service.container()], COMMAND_MAX)
     }
 
     /// The catalog's database as it is now.

@@ -222,21 +222,18 @@ impl World {
         if closed.refused {
             self.seen.one(&format!("fail-closed: {}", closed.name()));
         }
-        match (closed.lane, &closed.backup) {
-            (Some(lane), Some(backup)) => {
-                self.face(0);
-                let name = self.table(lane);
-                self.servers.restore(&name, backup);
-                if let Some(ledger) = self.ledgers.get_mut(lane) {
-                    ledger.look_again(&self.servers);
-                }
+        if let (Some(lane), Some(backup)) = (closed.lane, &closed.backup) {
+            self.face(0);
+            let name = self.table(lane);
+            self.servers.restore(&name, backup);
+            if let Some(ledger) = self.ledgers.get_mut(lane) {
+                ledger.look_again(&self.servers);
             }
-            _ => {
-                for worker in 0..self.workers.len() {
-                    self.bury(worker);
-                }
-                self.source = source("topic-1", "cluster");
+        } else {
+            for worker in 0..self.workers.len() {
+                self.bury(worker);
             }
+            self.source = source("topic-1", "cluster");
         }
     }
 

@@ -109,7 +109,10 @@ pub(crate) fn run(args: &SimArgs) -> Result<Outcome> {
             "I3" => outcome.altered += 1,
             _ => {}
         }
-        entered(|| faults::with_bug(bug, || Ok(explain(plan, violation))))?;
+        entered(|| {
+            faults::with_bug(bug, || explain(plan, violation));
+            Ok(())
+        })?;
     }
     outcome.figure("seeds", total.seeds);
     outcome.figure("commits", total.commits);
@@ -134,7 +137,12 @@ fn many(first: u64, seeds: u64, bug: Option<Bug>) -> Result<Total> {
         let workers: Vec<_> = (0..cores)
             .map(|_| {
                 scope.spawn(|| {
-                    faults::with_bug(bug, || entered(|| some(first, seeds, &next, &stop, &total)))
+                    faults::with_bug(bug, || {
+                        entered(|| {
+                            some(first, seeds, &next, &stop, &total);
+                            Ok(())
+                        })
+                    })
                 })
             })
             .collect();
@@ -156,13 +164,7 @@ fn many(first: u64, seeds: u64, bug: Option<Bug>) -> Result<Total> {
 }
 
 /// One core's share.
-fn some(
-    first: u64,
-    seeds: u64,
-    next: &AtomicU64,
-    stop: &AtomicBool,
-    total: &Mutex<Total>,
-) -> Result<()> {
+fn some(first: u64, seeds: u64, next: &AtomicU64, stop: &AtomicBool, total: &Mutex<Total>) {
     while !stop.load(Ordering::Relaxed) {
         let number = next.fetch_add(1, Ordering::Relaxed);
         if number >= seeds {
@@ -180,7 +182,6 @@ fn some(
             total.failure.get_or_insert(Failure { plan, violation });
         }
     }
-    Ok(())
 }
 
 /// iceberg asks for a runtime, and does nothing with it here.

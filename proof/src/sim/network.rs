@@ -64,12 +64,11 @@ impl World {
         let second = self.dice.one_in(2);
         match (call, trouble) {
             (Call::Load, Some(trouble)) => How::Failed(trouble),
-            (Call::Load, None) => How::Answered,
             (Call::Put, _) if store && late => How::Late(Trouble::Reset),
             (Call::Put, _) if store && second => How::AnswerLost(Trouble::Reset),
             (Call::Put, _) if store => How::Failed(Trouble::Unavailable),
             (Call::Put, _) if twice => How::TwiceSecondHeard,
-            (Call::Put, _) => How::Answered,
+            (Call::Load, None) | (Call::Put, _) => How::Answered,
             (_, trouble) if late => How::Late(trouble.unwrap_or(Trouble::Reset)),
             (_, trouble) if lost => How::AnswerLost(trouble.unwrap_or(Trouble::Reset)),
             (_, Some(trouble)) => How::Failed(trouble),

@@ -52,7 +52,11 @@ impl Temper {
             workers: usize::try_from(workers).unwrap_or(1),
             lanes: if dice.one_in(4) { 3 } else { 2 },
             partitions: i32::try_from(partitions).unwrap_or(1),
-            snapshots_kept: [3, 5, 20][usize::try_from(dice.below(3)).unwrap_or(0)],
+            snapshots_kept: match dice.below(3) {
+                0 => 3,
+                1 => 5,
+                _ => 20,
+            },
         }
     }
 

@@ -58,6 +58,7 @@ pub(super) enum Life {
     Down,
 }
 
+#[allow(clippy::struct_excessive_bools, reason = "each is a fact of its own")]
 pub(super) struct Process {
     pub(super) host: u32,
     pub(super) life: Life,

@@ -135,6 +135,7 @@ async fn sample(rig: &Rig, processor: &mut Process, limit: Duration) -> Result<V
 }
 
 fn memory_cases(samples: &[Sample], idle: u64, size: Size, outcome: &mut Outcome) {
+    #[allow(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "a place in a list")]
     let warm = (samples.len() as f64 * WARM_UP_SHARE) as usize;
     let line: Vec<(f64, f64)> = samples
         .iter()
@@ -151,6 +152,11 @@ fn memory_cases(samples: &[Sample], idle: u64, size: Size, outcome: &mut Outcome
 
     let most = samples.iter().map(|sample| sample.memory.most).max().unwrap_or(0);
     let budget = BUDGET_MIB << 20;
+    #[allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_sign_loss,
+        reason = "a share of some MiB"
+    )]
     let allowed = idle + (budget as f64 * BUDGET_SLACK) as u64;
     let mb = |bytes: u64| (bytes as f64 / 1e5).round() / 10.0;
     let detail = format!(

@@ -29,8 +29,17 @@ impl Feed {
             let begun = now();
             let mut sent = 0_u64;
             while !stopped.load(Ordering::SeqCst) {
+                #[allow(
+                    clippy::cast_possible_truncation,
+                    clippy::cast_sign_loss,
+                    reason = "a number of records"
+                )]
                 let due = (begun.elapsed().as_secs_f64() * f64::from(rate)) as u64;
                 while sent < due {
+                    #[allow(
+                        clippy::cast_possible_truncation,
+                        reason = "below a number of type i32"
+                    )]
                     let partition = (sent % u64::from(partitions.cast_unsigned())) as i32;
                     sender.send(&Sent::to(partition, purchase(first + sent)))?;
                     sent += 1;

@@ -233,13 +233,11 @@ impl<'a> Scene<'a> {
 /// The few words of a verdict that fit into a table.
 pub(crate) fn words(verdict: &Verdict) -> String {
     let Verdict { read, written, filtered, rejected, .. } = verdict;
-    let mut text = format!("read={read} written={written} filtered={filtered} rejected={rejected}");
-    if !verdict.is_clean() {
-        let Verdict { lost, duplicated, altered, findings, .. } = verdict;
-        text.push_str(&format!(
-            " lost={lost} duplicated={duplicated} altered={altered}: {}",
-            findings.join("; ")
-        ));
+    let text = format!("read={read} written={written} filtered={filtered} rejected={rejected}");
+    if verdict.is_clean() {
+        return text;
     }
-    text
+    let Verdict { lost, duplicated, altered, findings, .. } = verdict;
+    let findings = findings.join("; ");
+    format!("{text} lost={lost} duplicated={duplicated} altered={altered}: {findings}")
 }

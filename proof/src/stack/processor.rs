@@ -109,10 +109,6 @@ impl Processor {
         )
     }
 
-    pub(crate) fn log_file(&self) -> &Path {
-        &self.log
-    }
-
     /// Its process id.
     pub(crate) fn pid(&self) -> u32 {
         self.child.id()
@@ -228,7 +224,6 @@ impl Drop for Processor {
     }
 }
 
-#[expect(clippy::disallowed_methods, reason = "a seeded mistake is handed on to the processors")]
 fn seeded() -> Option<(&'static str, OsString)> {
     std::env::var_os(lakehouse::faults::BUG).map(|bug| (lakehouse::faults::BUG, bug))
 }

@@ -17,19 +17,19 @@ use crate::servers::{Servers, ServersArgs, Service, now, tell};
 
 /// What every suite on the real servers is told.
 #[derive(Debug, Clone, clap::Args)]
-pub struct StackArgs {
+pub(crate) struct StackArgs {
     /// What every suite is told.
     #[command(flatten)]
-    pub suite: SuiteArgs,
+    pub(crate) suite: SuiteArgs,
     /// How it wants its servers.
     #[command(flatten)]
-    pub servers: ServersArgs,
+    pub(crate) servers: ServersArgs,
     /// Only the cases whose name holds this
     #[arg(long, value_name = "TEXT")]
-    pub only: Option<String>,
+    pub(crate) only: Option<String>,
     /// Where the logs go, one folder a case
     #[arg(long, default_value = "target/proof/logs", value_name = "DIR")]
-    pub logs: PathBuf,
+    pub(crate) logs: PathBuf,
 }
 
 /// Something that had to hold and did not.
@@ -134,7 +134,7 @@ impl Stage {
             let at = now();
             match (case.run)(stage) {
                 Ok(found) => enter(&mut outcome, case.name, found),
-                Err(err) if err.chain().any(|cause| cause.is::<Refuted>()) => {
+                Err(err) if err.chain().any(<dyn std::error::Error + 'static>::is::<Refuted>) => {
                     outcome.case(case.name, 1, false, format!("{err:#}"));
                 }
                 Err(err) => {

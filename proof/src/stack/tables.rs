@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context, Result};
+use anyhow::Result;
 use lakehouse::commit::{Lakehouse, SnapshotInfo};
 use lakehouse::position::Position;
 use streamforge::query::Tables;
@@ -20,7 +20,6 @@ pub(crate) struct Held {
     pub(crate) position: BTreeMap<i32, i64>,
     /// Newest first.
     pub(crate) snapshots: Vec<SnapshotInfo>,
-    pub(crate) properties: BTreeMap<String, String>,
 }
 
 impl Stand {
@@ -34,14 +33,9 @@ impl Stand {
             let position = Position::from_json(position)?;
             let position = position.offsets().iter().map(|(p, at)| (p.get(), at.get())).collect();
             let snapshots = table.snapshots();
-            held.insert(name.to_owned(), Held { position, snapshots, properties });
+            held.insert(name.to_owned(), Held { position, snapshots });
         }
         Ok(Some(Self(held)))
-    }
-
-    /// One of them.
-    pub(crate) fn table(&self, name: &str) -> Result<&Held> {
-        self.0.get(name).with_context(|| format!("{name} is not a table of the job"))
     }
 
     /// The least offset of every partition over all tables.

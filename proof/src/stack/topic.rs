@@ -17,6 +17,7 @@ use rdkafka::config::ClientConfig;
 use rdkafka::consumer::{BaseConsumer, CommitMode, Consumer as _};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::{DeliveryResult, Message as _};
+use rdkafka::metadata::MetadataPartition;
 use rdkafka::producer::{BaseRecord, Producer as _, ProducerContext, ThreadedProducer};
 use rdkafka::{Offset, TopicPartitionList};
 
@@ -224,7 +225,9 @@ impl Topic {
         // Of all topics: a question for one that is missing would make librdkafka remember it.
         let metadata = client.fetch_metadata(None, ASK_MAX)?;
         let found = metadata.topics().iter().find(|topic| topic.name() == self.name);
-        Ok(found.map_or(Vec::new(), |topic| topic.partitions().iter().map(|p| p.id()).collect()))
+        Ok(found.map_or(Vec::new(), |topic| {
+            topic.partitions().iter().map(MetadataPartition::id).collect()
+        }))
     }
 
     fn list(&self, offsets: &BTreeMap<i32, i64>) -> Result<TopicPartitionList> {

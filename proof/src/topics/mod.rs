@@ -25,7 +25,7 @@ pub(crate) const NOTICED_MAX: Duration = Duration::from_secs(90);
 /// # Errors
 ///
 /// The servers are not to be had, or the harness broke.
-pub fn run(args: &StackArgs) -> Result<Outcome> {
+pub(crate) fn run(args: &StackArgs) -> Result<Outcome> {
     Stage::run(&Stage::new("topics", args, &[])?, CASES)
 }
 

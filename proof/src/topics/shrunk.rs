@@ -77,7 +77,9 @@ fn read_and_stop(scene: &mut Scene<'_>) -> Result<String> {
 fn delete_beyond(scene: &mut Scene<'_>) -> Result<()> {
     let mut offsets = scene.topic.ends()?;
     scene.send(Codec::None, purchases(50_000, 400, i32::try_from(offsets.len())?))?;
-    offsets.values_mut().for_each(|at| *at += 200);
+    for at in offsets.values_mut() {
+        *at += 200;
+    }
     scene.topic.delete_before(&offsets)
 }
 

@@ -100,11 +100,12 @@ impl Table {
         let edge = dice.random_ratio(1, 6) && !is_day;
         Some(match column.column_type {
             ColumnType::Boolean => Cell::Boolean(dice.random()),
-            ColumnType::Int => Cell::Whole(whole(dice, edge, i32::MIN.into(), i32::MAX.into())),
             ColumnType::Date if is_day => {
                 Cell::Whole(dice.random_range(-self.days..self.days).into())
             }
-            ColumnType::Date => Cell::Whole(whole(dice, edge, i32::MIN.into(), i32::MAX.into())),
+            ColumnType::Int | ColumnType::Date => {
+                Cell::Whole(whole(dice, edge, i32::MIN.into(), i32::MAX.into()))
+            }
             ColumnType::Timestamptz | ColumnType::Timestamp if is_day => {
                 let day = i128::from(dice.random_range(-self.days..self.days));
                 Cell::Whole(day * MICROS_PER_DAY + dice.random_range(0..MICROS_PER_DAY))
@@ -260,7 +261,7 @@ fn spelled(name: &str) -> String {
             'a'..='z' | 'A'..='Z' | '_' => spelled.push(character),
             '0'..='9' if place > 0 => spelled.push(character),
             '0'..='9' => spelled.extend(['_', character]),
-            other => spelled.push_str(&format!("_x{:X}", u32::from(other))),
+            other => spelled.extend(["_x", &format!("{:X}", u32::from(other))]),
         }
     }
     spelled
