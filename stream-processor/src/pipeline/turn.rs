@@ -37,7 +37,7 @@ impl Turn {
             let nanos = interval.as_nanos().max(1);
             // What was free once lies close to somebody else's turn; anywhere may be in the midst of one. Neither
             // alone does well: the one where there is room, the other where there is little.
-            let turn = if chance & 1 == 0 { free.as_nanos() } else { u128::from(chance) };
+            let turn = if chance & 1 == 0 { free.as_nanos() } else { u128::from(chance >> 1) };
             self.phase = Some(Duration::from_nanos(u64::try_from(turn % nanos).unwrap_or(0)));
         }
     }
@@ -77,7 +77,7 @@ mod tests {
     /// A lane that has its turn 300 ms after each full second.
     fn turn() -> Turn {
         let mut turn = Turn::default();
-        turn.crowded(INTERVAL, ms(0), 5_300_000_001);
+        turn.crowded(INTERVAL, ms(0), (5_300_000_000 << 1) | 1);
         turn.landed();
         turn
     }
@@ -126,7 +126,7 @@ mod tests {
         check(&turn, 0, 1_000, 600);
         commit(&mut turn, true, 0);
         check(&turn, 0, 1_000, 600);
-        commit(&mut turn, true, 800_000_001);
+        commit(&mut turn, true, (800_000_000 << 1) | 1);
         check(&turn, 800, 1_000, 1_800);
     }
 

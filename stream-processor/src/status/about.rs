@@ -176,7 +176,7 @@ mod tests {
             "--catalog-uri",
             "http://canary-user:canary-word@catalog:8181?token=canary-token",
             "--s3-endpoint",
-            "http://canary-user:canary-word@store:9000",
+            "http://store:9000",
         ];
         let extra = [
             ("sasl.username", "canary-name"),
