@@ -165,7 +165,9 @@ async fn a_sound_table_is_sound_after_folding_and_expiry() {
     assert!(report.figures["parsed"] >= COMMITS.cast_unsigned(), "{report}");
     assert!(report.figures["left_over_files"] > 0, "lists of expired snapshots stay: {report}");
     let words = ["violated=0", "snapshots=25", "files=", "manifests=", "left_over_files="];
-    words.iter().for_each(|word| assert!(report.to_string().contains(word), "{report}"));
+    for word in words {
+        assert!(report.to_string().contains(word), "{report}");
+    }
 }
 
 #[tokio::test]
@@ -247,7 +249,7 @@ async fn altered_properties_are_noticed() {
     lake.edit(|metadata| metadata["properties"]["streamforge.position"] = older.into()).await;
     check(&lake.look(Invariants::default()).await, &["the property says", "\"0\":20"]);
     lake.edit(|metadata| {
-        drop(metadata["properties"].as_object_mut().unwrap().remove("streamforge.position"))
+        drop(metadata["properties"].as_object_mut().unwrap().remove("streamforge.position"));
     })
     .await;
     check(&lake.look(Invariants::default()).await, &["the table has snapshots, but no position"]);

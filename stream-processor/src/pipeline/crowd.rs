@@ -177,7 +177,7 @@ impl World {
             let w = &mut self.workers[worker];
             let since = w.oldest.take().unwrap();
             if w.landed < since + INTERVAL {
-                self.seen.waited_max = self.seen.waited_max.max(now - since);
+                self.seen.waited_max = self.seen.waited_max.max(now.saturating_sub(since));
             }
             assert!(w.flying.replace(blueprint.ranges).is_none(), "two commits at a time");
             let upload = self.dice.below(Duration::from_millis(5));
@@ -199,7 +199,7 @@ impl World {
         self.seen.commits += 1;
         w.landed = self.now;
         let ranges = w.flying.take().unwrap();
-        let lost = w.first_read.take().map_or(Duration::ZERO, |first| read - first);
+        let lost = w.first_read.take().map_or(Duration::ZERO, |first| read.saturating_sub(first));
         let met = std::mem::take(&mut w.conflicts) > 0;
         if met && self.crowd.told {
             let chance = self.dice.roll();
