@@ -11,12 +11,14 @@ RUN apt-get update \
  && rm -rf /var/lib/apt/lists/*
 WORKDIR /src
 ENV CARGO_TERM_COLOR=never
-ARG BUILD="cargo build --workspace --bins --release --locked --features data-emitter/tls,stream-processor/tls,streamforge/tls"
+ARG BUILD="cargo build --workspace --exclude proof --bins --release --locked --features data-emitter/tls,stream-processor/tls,streamforge/tls"
 
 COPY Cargo.toml Cargo.lock ./
 COPY activity-event/Cargo.toml activity-event/
 COPY data-emitter/Cargo.toml data-emitter/
 COPY lakehouse/Cargo.toml lakehouse/
+# Not built here; the workspace names it, so cargo reads what it is.
+COPY proof/Cargo.toml proof/
 COPY stream-processor/Cargo.toml stream-processor/
 COPY streamforge/Cargo.toml streamforge/
 RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
