@@ -75,11 +75,12 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
 fn process(job: Job, config: Config, about: About, status_address: &str) -> Result<()> {
     let runtime =
         tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
-    let outcome = runtime.block_on(async {
+    let page = status_address.to_owned();
+    // As a task, so that a panic in it comes back as an error: unwinding from here would wait for its threads forever.
+    let work = runtime.spawn(async move {
         info!(?config, "starting");
         let shutdown = stop_on_signal()?;
         let (reporters, seen) = status::channel();
-        let page = status_address.to_owned();
         let serving = async {
             if page == "off" {
                 std::future::pending().await
@@ -92,9 +93,10 @@ fn process(job: Job, config: Config, about: About, status_address: &str) -> Resu
             outcome = serving => outcome,
         }
     });
+    let outcome = runtime.block_on(work);
     // A thread that hangs in a server's answer must not hold the process back.
     runtime.shutdown_background();
-    outcome
+    outcome.unwrap_or_else(|err| Err(anyhow::Error::new(err).context("the process broke")))
 }
 
 /// A token that SIGTERM or SIGINT cancels.
