@@ -1,6 +1,6 @@
 //! Workers of one group on the same tables: how many of their commits are tried in vain.
 //!
-//! Owns the figures of decision 8. Nothing is killed here: what the workers lose, they lose to each other. A
+//! Owns the figures on turns (`pipeline/turn.rs`). Nothing is killed here: what the workers lose, they lose to each other. A
 //! publish counts as wasted when it met another writer's; it costs a manifest, a list and a round trip.
 
 mod log;

@@ -5,7 +5,7 @@
 //! moves to another one until it meets nobody; then all stay where they are. No worker knows of another.
 //!
 //! A lane that meets nobody never has a turn: it commits when its oldest row has waited for the interval.
-//! Decision 8 has the figures.
+//! `crowd` simulates it; `prove workers` measures it on real processes.
 
 use std::time::Duration;
 
