@@ -3,7 +3,8 @@
 //! Rows come in as Arrow batches and leave as snapshots, in the order of these modules:
 //! `spec` (what the table must look like) → `avro` (columns → blocks) → `datafile` (blocks → file and
 //! metrics) → `storage` (file → object store) → `position` (may this be committed?) → `catalog` and
-//! `commit` (one fenced compare-and-swap) → `scan` (the way back: snapshot → Arrow).
+//! `commit` (one fenced compare-and-swap) → `scan` (the way back: snapshot → Arrow). `janitor` stands beside them and
+//! deletes what nobody names.
 //!
 //! This crate knows no Kafka client. Offsets and partitions are numbers to it, and Iceberg's own types
 //! stay inside.
@@ -21,6 +22,8 @@ pub mod catalog;
 pub mod commit;
 
 pub mod scan;
+
+pub mod janitor;
 
 pub mod faults;
 #[cfg(feature = "faults")]

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod handover;
 pub mod provision;
 pub mod query;
+pub mod tidy;
 pub mod verify;
 
 mod group;

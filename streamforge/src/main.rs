@@ -10,6 +10,7 @@ use streamforge::demo::{DemoArgs, demo};
 use streamforge::handover::{self, AdoptArgs, LendArgs, PositionArgs};
 use streamforge::provision::{self, ProvisionArgs, provision};
 use streamforge::query::{self, QueryArgs, query};
+use streamforge::tidy::{self, TidyArgs, tidy};
 use streamforge::verify::{self, VerifyArgs, verify_live};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -49,6 +50,9 @@ enum Command {
     /// Run SQL over the tables of a demo or a platform
     #[command(long_about = query::LONG_ABOUT)]
     Query(QueryArgs),
+    /// Delete what killed processes and old commits have left in the tables' folders
+    #[command(long_about = tidy::LONG_ABOUT)]
+    Tidy(TidyArgs),
     /// Prove a live platform: read the topic again and compare it with the tables, record by record
     #[command(long_about = verify::LONG_ABOUT)]
     Verify(VerifyArgs),
@@ -69,6 +73,7 @@ enum Command {
 enum Task {
     Demo(DemoArgs),
     Query(QueryArgs),
+    Tidy(TidyArgs),
     Verify(Box<verify::Plan>),
     Provision(Box<provision::Plan>),
     Position(Box<handover::Plan>),
@@ -81,6 +86,7 @@ impl Cli {
     fn check(self) -> Result<Task> {
         Ok(match self.command {
             Some(Command::Query(args)) => Task::Query(args),
+            Some(Command::Tidy(args)) => Task::Tidy(args),
             Some(Command::Verify(args)) => Task::Verify(Box::new(args.check()?)),
             Some(Command::Provision(args)) => Task::Provision(Box::new(args.check()?)),
             Some(Command::Position(args)) => Task::Position(Box::new(args.check()?)),
@@ -126,6 +132,7 @@ fn run(task: Task, started: Instant) -> Result<()> {
     let outcome = runtime.block_on(async {
         match task {
             Task::Query(args) => query(args).await,
+            Task::Tidy(args) => tidy(args, stop_on_signal()?).await,
             Task::Verify(plan) => verify_live(*plan).await,
             Task::Provision(plan) => provision(*plan).await,
             Task::Position(plan) => handover::position(*plan).await,

@@ -5,6 +5,7 @@
 //!
 //! Iceberg spec, appendix A "Avro".
 
+use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::sync::Arc;
 
@@ -87,6 +88,7 @@ impl TableSchema {
             Field::new(&column.name, column.column_type.to_arrow(), !column.required)
         };
         let arrow = Arc::new(Schema::new(columns.iter().map(field).collect::<Vec<_>>()));
+        distinct(&columns)?;
         let avro_json = record_json(&columns)?;
         Ok(Self { columns, arrow, avro_json, partition })
     }
@@ -188,6 +190,24 @@ pub(crate) fn column_type(field_type: &Type) -> Result<ColumnType> {
         | PrimitiveType::Uuid
         | PrimitiveType::Fixed(_) => return Err(unsupported()),
     })
+}
+
+/// A file's fields are told apart by their Avro names, in which unusual characters are escaped.
+fn distinct(columns: &[StoredColumn]) -> Result<()> {
+    let refused = |what: &str, column: &StoredColumn| {
+        Err(Error::new(Kind::Refused, what).with("column", &column.name))
+    };
+    let mut names = BTreeMap::new();
+    for column in columns {
+        if column.name.is_empty() {
+            return refused("a column has no name", column);
+        }
+        if let Some(other) = names.insert(avro_name(&column.name), &column.name) {
+            return refused("two columns have the same name in Avro", column)
+                .map_err(|err| err.with("other", other));
+        }
+    }
+    Ok(())
 }
 
 fn day_column(columns: &[StoredColumn], name: &str) -> Result<usize> {

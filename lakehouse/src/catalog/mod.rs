@@ -38,6 +38,7 @@ mod tests;
 
 pub(crate) use fenced::FencedCatalog;
 pub(crate) use refs::{Keep, Refs};
+pub(crate) use sqlite::inflate;
 pub use sqlite::CATALOG_NAME as SQLITE_CATALOG_NAME;
 
 /// Which catalog holds the tables.

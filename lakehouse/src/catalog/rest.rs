@@ -37,6 +37,10 @@ const IDLE_TIMEOUT: Duration = Duration::from_secs(20);
 
 /// How much of a server's message is worth showing.
 const MESSAGE_CHARS_MAX: usize = 300;
+/// How much of a refusal is read: Java's servers send their stack.
+const REFUSAL_BYTES_MAX: usize = 64 << 10;
+/// How much of a table is read. Metadata of 100,000 snapshots is a third of it.
+const TABLE_BYTES_MAX: usize = 256 << 20;
 
 /// A client of one REST catalog.
 pub(super) struct RestCatalog {
@@ -86,9 +90,10 @@ impl RestCatalog {
         if !answer.status().is_success() {
             return Err(catalog.refusal("the catalog gives no configuration", answer).await);
         }
-        let body = answer.bytes().await.map_err(transport)?;
+        let (body, _) = read(answer, REFUSAL_BYTES_MAX).await?;
         let config: Config = serde_json::from_slice(&body).map_err(|err| {
-            Error::new(Kind::Config, "this is no Iceberg REST catalog").because(err)
+            Error::new(Kind::Config, "this is no Iceberg REST catalog")
+                .because(catalog.shown(&err.to_string()))
         })?;
         let setting = |key| config.overrides.get(key).or_else(|| config.defaults.get(key));
         if let Some(prefix) = setting("prefix") {
@@ -126,12 +131,19 @@ impl RestCatalog {
         }
     }
 
-    fn base(&self, ident: &TableIdent, body: &[u8]) -> Result<Base> {
+    async fn base(&self, ident: &TableIdent, answer: Response) -> Result<Base> {
         let unreadable = |err: serde_json::Error| {
             // Cut off on the way more often than not.
-            Error::new(Kind::Retry, "the catalog's table is not readable").because(err)
+            Error::new(Kind::Retry, "the catalog's table is not readable")
+                .because(self.shown(&err.to_string()))
         };
-        let loaded: Loaded<'_> = serde_json::from_slice(body).map_err(unreadable)?;
+        let (body, is_whole) = read(answer, TABLE_BYTES_MAX).await?;
+        if !is_whole {
+            return Err(Error::new(Kind::Retry, "the catalog's table is too large")
+                .with("bytes_max", TABLE_BYTES_MAX)
+                .advising("let fewer snapshots be kept"));
+        }
+        let loaded: Loaded<'_> = serde_json::from_slice(&body).map_err(unreadable)?;
         let location = loaded.metadata_location.ok_or_else(|| {
             Error::new(Kind::Refused, "the table is staged, not committed").with("table", ident)
         })?;
@@ -144,7 +156,9 @@ impl RestCatalog {
     /// What a server said instead of what was asked for.
     async fn refusal(&self, message: &str, answer: Response) -> Error {
         let status = answer.status();
-        let text = answer.text().await.unwrap_or_default();
+        // What the status says is known without it.
+        let body = read(answer, REFUSAL_BYTES_MAX).await.map(|(body, _)| body).unwrap_or_default();
+        let text = String::from_utf8_lossy(&body);
         let said = serde_json::from_str::<Value>(&text).ok();
         let said = said.as_ref().and_then(|body| body.pointer("/error/message")?.as_str());
         let said = said.unwrap_or(&text);
@@ -182,10 +196,7 @@ impl Catalog for RestCatalog {
     async fn load(&self, ident: &TableIdent) -> Result<Option<Base>> {
         let answer = self.send(self.table_request(Method::GET, ident)?).await?;
         match answer.status() {
-            StatusCode::OK => {
-                let body = answer.bytes().await.map_err(transport)?;
-                self.base(ident, &body).map(Some)
-            }
+            StatusCode::OK => self.base(ident, answer).await.map(Some),
             StatusCode::NOT_FOUND => Ok(None),
             _ => Err(self.refusal("the table can't be read", answer).await.with("table", ident)),
         }
@@ -220,17 +231,23 @@ impl Catalog for RestCatalog {
         match answer.status() {
             StatusCode::OK => {}
             StatusCode::CONFLICT => return Answer::Conflict,
+            // No refusal, and no table either: an answer of something in between.
+            status if status.is_success() || status.is_redirection() => {
+                let said = Error::new(Kind::Retry, "the publish has an answer that shows no table");
+                return Answer::Unknown(said.with("status", status.as_u16()));
+            }
             _ => return Answer::Unknown(self.refusal("the publish failed", answer).await),
         }
         let wanted = change.built.metadata.current_snapshot_id();
-        let committed = match answer.bytes().await {
-            Ok(body) => self.base(ident, &body),
-            Err(err) => Err(transport(err)),
-        };
-        match committed {
+        match self.base(ident, answer).await {
             Ok(base) if base.metadata().current_snapshot_id() == wanted => Answer::Committed(base),
             Ok(_) => Answer::Unknown(Error::new(Kind::Retry, "the answer shows another snapshot")),
-            Err(err) => Answer::Unknown(err),
+            Err(err) if err.kind() == Kind::Retry => Answer::Unknown(err),
+            // It may have been applied, whatever is wrong with the table that is shown.
+            Err(err) => Answer::Unknown(
+                Error::new(Kind::Retry, "the publish has an answer that shows no table")
+                    .because(err),
+            ),
         }
     }
 }
@@ -251,6 +268,20 @@ fn kind(status: StatusCode) -> Kind {
 fn is_about_clocks(status: StatusCode, said: &str) -> bool {
     let dates = ["Invalid update timestamp", "Invalid snapshot timestamp"];
     status == StatusCode::BAD_REQUEST && dates.iter().any(|words| said.contains(words))
+}
+
+/// The body as far as `bytes_max`, and whether that is all of it.
+async fn read(mut answer: Response, bytes_max: usize) -> Result<(Vec<u8>, bool)> {
+    let mut body = Vec::new();
+    while let Some(chunk) = answer.chunk().await.map_err(transport)? {
+        if body.len() + chunk.len() > bytes_max {
+            let rest = bytes_max - body.len();
+            body.extend_from_slice(chunk.get(..rest).unwrap_or_default());
+            return Ok((body, false));
+        }
+        body.extend_from_slice(&chunk);
+    }
+    Ok((body, true))
 }
 
 /// Addresses stay out of errors: they may hold a password.

@@ -233,7 +233,13 @@ impl Catalog for SqliteCatalog {
         crate::faults::point("publish.sqlite.metadata-written");
         match self.swap(ident, base.location(), &next).await {
             Ok(true) => {}
-            Ok(false) => return Answer::Conflict,
+            Ok(false) => {
+                // Refused for certain, and nobody else knows its name: it would be one more for each conflict.
+                if let Err(err) = self.file_io.delete(&next).await {
+                    tracing::debug!(file = next, error = %err, "a refused metadata file stays");
+                }
+                return Answer::Conflict;
+            }
             Err(err) => return Answer::Unknown(database_error("the swap failed", err)),
         }
         crate::faults::point("publish.sqlite.swapped");
@@ -312,7 +318,7 @@ async fn read(ident: &TableIdent, file_io: &FileIO, location: &str) -> Result<Ba
 }
 
 /// Undoes `write.metadata.compression-codec = gzip`, which another client may have set.
-fn inflate(bytes: Vec<u8>) -> Result<Vec<u8>> {
+pub(crate) fn inflate(bytes: Vec<u8>) -> Result<Vec<u8>> {
     if !bytes.starts_with(&[0x1f, 0x8b]) {
         return Ok(bytes);
     }

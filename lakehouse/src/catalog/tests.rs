@@ -170,6 +170,9 @@ async fn only_200_and_409_are_plain_answers() {
         (Wire::Refused(404), false),
         (Wire::Refused(400), false),
         (Wire::CutBefore, false),
+        (Wire::Hidden(201), true),
+        (Wire::Hidden(202), true),
+        (Wire::Hidden(302), true),
         (Wire::Hidden(500), true),
         (Wire::Hidden(502), true),
         (Wire::Hidden(503), true),
@@ -187,6 +190,7 @@ async fn only_200_and_409_are_plain_answers() {
         };
         let shown = format!("{err} {err:?} {:?}", err.source().map(ToString::to_string));
         assert!(!shown.contains("canary-token"), "{wire:?} shows the token: {shown}");
+        assert!(!applied || err.kind() == Kind::Retry, "{wire:?} is final: {shown}");
         let expected = if applied { Some(id) } else { before };
         assert_eq!(current(&catalog).await, expected, "{wire:?}");
     }

@@ -4,6 +4,8 @@
 pub(super) const POSITION: &str = "streamforge.position";
 /// Property: the sequence number of the snapshot that recorded the position.
 pub(super) const SEQUENCE: &str = "streamforge.sequence";
+/// Property: unnamed files stored before this time, in milliseconds since 1970, may be gone.
+pub(super) const SWEPT: &str = "streamforge.swept";
 /// Property: the field ids that the job writes. Other columns are someone else's.
 pub(super) const COLUMNS: &str = "streamforge.columns";
 /// Property: which other engine writes the table. It is there only while the table is lent.

@@ -32,6 +32,7 @@ pub(crate) mod shell;
 mod sink;
 mod snapshot;
 mod summary;
+pub(crate) mod sweep;
 mod types;
 
 #[cfg(test)]
@@ -69,9 +70,9 @@ impl LakehouseSettings {
 /// A catalog and the store that its tables' files are in. Clones share both.
 #[derive(Clone)]
 pub struct Lakehouse {
-    catalog: Arc<dyn Catalog>,
-    store: Store,
-    snapshots_kept: usize,
+    pub(crate) catalog: Arc<dyn Catalog>,
+    pub(crate) store: Store,
+    pub(crate) snapshots_kept: usize,
     pauses: retry::Pauses,
 }
 
@@ -194,7 +195,7 @@ enum Ensured {
     Unknown(Error),
 }
 
-fn ident(namespace: &str, name: &str) -> Result<TableIdent> {
+pub(crate) fn ident(namespace: &str, name: &str) -> Result<TableIdent> {
     // Both become folders and path segments.
     for part in [namespace, name] {
         if part.is_empty() || part.starts_with('.') || part.contains(['/', '\\', '\u{1f}']) {

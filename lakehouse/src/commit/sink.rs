@@ -11,7 +11,7 @@ use uuid::Uuid;
 use super::retry::{Pauses, Retry, SETTLE_TIME};
 use super::snapshot::{self, Append, ManifestCache, Published};
 use super::types::{CommitOutcome, CommitReport, CommitRequest, Counts, Made, UploadedFile};
-use super::{Lakehouse, evolve, facts, shell};
+use super::{Lakehouse, evolve, facts, shell, sweep};
 use crate::avro::TableSchema;
 use crate::catalog::{Answer, Base, Catalog, FencedCatalog};
 use crate::datafile::EncodedFile;
@@ -191,6 +191,7 @@ impl SinkTable {
     pub async fn upload(&self, file: EncodedFile) -> Result<UploadedFile> {
         let inner = &self.inner;
         crate::faults::point("upload.before");
+        let stored_ms = shell::now_ms();
         let path = inner.schema.data_path(file.day, shell::uuid());
         let location = format!("{}/{path}", inner.location);
         let data = file.to_data_file(&location, &inner.schema, inner.spec_id)?;
@@ -204,7 +205,7 @@ impl SinkTable {
         }
         crate::faults::point("upload.after");
         let bytes = file.bytes.len() as u64;
-        Ok(UploadedFile { location, rows: file.rows, bytes, day: file.day, data })
+        Ok(UploadedFile { location, rows: file.rows, bytes, stored_ms, day: file.day, data })
     }
 
     /// Appends a batch as one snapshot that also records the position, or says why not.
@@ -284,6 +285,8 @@ impl SinkTable {
                 return Ok(Pass::Done(gap));
             }
         };
+        sweep::check(fenced.base().metadata(), &request.files)
+            .map_err(|err| err.with("table", &self.inner.ident))?;
         let base = fenced.base().location().to_owned();
         if let Some((_, err)) = refused.take().filter(|(refused, _)| *refused == base) {
             return Err(err);

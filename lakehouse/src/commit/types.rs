@@ -29,6 +29,8 @@ pub struct UploadedFile {
     pub rows: u64,
     /// Its length.
     pub bytes: u64,
+    /// When its upload began, in milliseconds since 1970, as this host believes.
+    pub(crate) stored_ms: i64,
     pub(super) day: Option<i32>,
     pub(super) data: DataFile,
 }

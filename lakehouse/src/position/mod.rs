@@ -8,6 +8,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use serde::Deserialize;
+use serde_with::{MapPreventDuplicates, serde_as};
 
 use crate::faults::{Bug, made};
 use crate::ids::{Offset, PartitionId};
@@ -19,6 +20,9 @@ mod ranges;
 mod tests;
 
 pub use ranges::{Range, Ranges};
+
+/// How much of a text that is no position is worth showing.
+const SHOWN_CHARS_MAX: usize = 1_000;
 
 macro_rules! identity {
     ($(#[$doc:meta])* $name:ident) => {
@@ -80,11 +84,13 @@ pub struct Position {
     offsets: BTreeMap<PartitionId, Offset>,
 }
 
-/// A [`Position`] as stored, exactly-once protocol §2.
+/// A [`Position`] as stored, exactly-once protocol §2. Nothing in it is said twice.
+#[serde_as]
 #[derive(Deserialize)]
 #[serde(deny_unknown_fields)]
 struct Stored {
     cluster: ClusterId,
+    #[serde_as(as = "MapPreventDuplicates<_, MapPreventDuplicates<_, _>>")]
     topics: BTreeMap<TopicId, BTreeMap<PartitionId, Offset>>,
 }
 
@@ -147,7 +153,10 @@ impl Position {
     ///
     /// [`Kind::Corrupt`]: the text is not a position of one topic.
     pub fn from_json(text: &str) -> Result<Self> {
-        let corrupt = |what: &str| Error::new(Kind::Corrupt, what).with("position", text);
+        let corrupt = |what: &str| {
+            let shown: String = text.chars().take(SHOWN_CHARS_MAX).collect();
+            Error::new(Kind::Corrupt, what).with("position", shown)
+        };
         let stored: Stored = serde_json::from_str(text)
             .map_err(|err| corrupt("the stored position is not readable").because(err))?;
         let mut topics = stored.topics.into_iter();

@@ -127,6 +127,9 @@ fn an_unreadable_position_is_corrupt() {
         r#"{"cluster":"c","topics":{"a":{"x":1}}}"#,
         r#"{"cluster":"c","topics":{"a":{"0":1.5}}}"#,
         r#"{"cluster":"c","topics":{"a":{"0":1}},"more":1}"#,
+        r#"{"cluster":"c","cluster":"c","topics":{"a":{"0":1}}}"#,
+        r#"{"cluster":"c","topics":{"a":{"0":1},"a":{"0":2}}}"#,
+        r#"{"cluster":"c","topics":{"a":{"0":1,"0":2}}}"#,
     ] {
         assert_eq!(Position::from_json(text).unwrap_err().kind(), Kind::Corrupt, "{text}");
     }

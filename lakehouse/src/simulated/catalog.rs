@@ -53,7 +53,10 @@ impl Catalog for Waited {
     async fn publish(&self, base: &Base, change: Change) -> Answer {
         let ident = base.table.identifier().clone();
         let (requirements, updates) = (change.requirements, change.built.changes);
-        let request = Request::Publish { ident: ident.clone(), requirements, updates };
+        let Some(base) = base.table.metadata_location().map(str::to_owned) else {
+            return Answer::Unknown(Error::new(Kind::Bug, "a table without a location"));
+        };
+        let request = Request::Publish { ident: ident.clone(), base, requirements, updates };
         match self.servers.send(self.host, request).await {
             Reply::Published(Ok(None)) => Answer::Conflict,
             Reply::Published(Ok(Some(held))) => match self.base(&ident, held) {

@@ -55,6 +55,8 @@ struct Shared {
     file_io: FileIO,
     operations: Mutex<Operations>,
     seen: Mutex<HashMap<TableIdent, Seen>>,
+    /// Metadata that was handed out, by location, in the order in which that happened first.
+    states: Mutex<HashMap<String, u64>>,
     manifests: Mutex<view::ManifestCache>,
 }
 
@@ -81,6 +83,7 @@ impl Servers {
             file_io,
             operations: Mutex::new(Operations::new(seed)),
             seen: Mutex::default(),
+            states: Mutex::default(),
             manifests: Mutex::default(),
         };
         Self { shared: Arc::new(shared) }

@@ -39,6 +39,8 @@ pub struct Waiting {
     pub call: Call,
     /// The table, or the object's location.
     pub of: String,
+    /// Of a publish: the number of the state it was built on. States are numbered as they are first handed out.
+    pub base: Option<u64>,
     /// Whether anyone still listens for the answer.
     pub heard: bool,
 }
@@ -84,7 +86,13 @@ pub struct Performed {
 pub(super) enum Request {
     Load(TableIdent),
     Create(TableIdent, Arc<Creation>),
-    Publish { ident: TableIdent, requirements: Vec<TableRequirement>, updates: Vec<TableUpdate> },
+    Publish {
+        ident: TableIdent,
+        /// The metadata it was built on.
+        base: String,
+        requirements: Vec<TableRequirement>,
+        updates: Vec<TableUpdate>,
+    },
     Put { path: Path, payload: PutPayload, mode: PutMode },
 }
 
@@ -182,9 +190,10 @@ impl Servers {
         std::mem::take(&mut lock(&self.shared.operations).deleted)
     }
 
-    /// The id of the request that was sent last.
-    pub fn sent(&self) -> u64 {
-        lock(&self.shared.operations).next
+    /// How many states of tables were handed out so far. Every state that anybody knows has a lower number,
+    /// see [`Waiting::base`].
+    pub fn handed_out(&self) -> u64 {
+        lock(&self.shared.states).len() as u64
     }
 
     /// Everything on its way, oldest first.
@@ -198,7 +207,11 @@ impl Servers {
                 Request::Put { path, .. } => (Call::Put, path.to_string()),
             };
             let heard = operation.slot.strong_count() > 0;
-            Waiting { id: *id, host: operation.host, call, of, heard }
+            let base = match &operation.request {
+                Request::Publish { base, .. } => lock(&self.shared.states).get(base).copied(),
+                _ => None,
+            };
+            Waiting { id: *id, host: operation.host, call, of, base, heard }
         });
         shown.collect()
     }
@@ -259,7 +272,7 @@ impl Servers {
                 let made = self.shared.memory.make(ident, table_creation(ident, creation));
                 Reply::Loaded(made.map(|()| self.hand_out(ident)).map_err(bad_request))
             }
-            Request::Publish { ident, requirements, updates } => {
+            Request::Publish { ident, requirements, updates, .. } => {
                 let applied = self.shared.memory.apply(ident, requirements, updates.clone());
                 let answer = applied.map(|held| held.and_then(|_| self.hand_out(ident)));
                 Reply::Published(answer.map_err(bad_request))
@@ -279,6 +292,10 @@ impl Servers {
 
     fn hand_out(&self, ident: &TableIdent) -> Option<Held> {
         let (location, metadata) = self.held(ident)?;
+        let mut states = lock(&self.shared.states);
+        let number = states.len() as u64;
+        states.entry(location.clone()).or_insert(number);
+        drop(states);
         let refs = self.seen(ident, &location, &metadata).refs;
         Some((location, metadata, refs))
     }

@@ -17,8 +17,8 @@ pub(super) struct Closed {
     lane: Option<usize>,
     backup: Option<Backup>,
     since: u32,
-    /// The last request that was sent before.
-    sent: u64,
+    /// States of tables that were handed out before have lower numbers.
+    states: u64,
     refused: bool,
 }
 
@@ -67,9 +67,9 @@ impl Closed {
 
     /// Whether a commit can't help it: a property is not part of the fence, so what was decided before it was
     /// edited is still published, and puts the property right.
-    pub(super) fn is_overwritten(&self, request: u64, read: u32) -> bool {
+    pub(super) fn is_overwritten(&self, base: Option<u64>) -> bool {
         let property = matches!(self.fault, Fault::PositionRemoved | Fault::PositionForged);
-        property && (request <= self.sent || read < self.since)
+        property && base.is_some_and(|base| base < self.states)
     }
 
     /// A process stopped and said why.
@@ -118,11 +118,11 @@ impl World {
             return Ok(());
         }
         let lane = self.any_lane();
-        let sent = self.servers.sent();
+        let states = self.servers.handed_out();
         let closed = match fault {
             Fault::TopicChanged | Fault::ClusterChanged => {
                 self.change_topic(fault);
-                Closed { fault, lane: None, backup: None, since: self.turn, sent, refused: false }
+                Closed { fault, lane: None, backup: None, since: self.turn, states, refused: false }
             }
             _ => {
                 let table = self.table(lane);
@@ -131,7 +131,7 @@ impl World {
                     return Ok(());
                 }
                 let backup = Some(backup);
-                Closed { fault, lane: Some(lane), backup, since: self.turn, sent, refused: false }
+                Closed { fault, lane: Some(lane), backup, since: self.turn, states, refused: false }
             }
         };
         say!(self, "disaster: {name} ({})", self.table(lane));
@@ -258,7 +258,7 @@ impl World {
                 let mut ledger = saved.ledger.clone();
                 ledger.look_again(&self.servers);
                 // The backup's branches are in the place of newer ones.
-                ledger.branched = (self.turn, self.servers.sent());
+                ledger.branched = self.servers.handed_out();
                 let objects = self.servers.data_objects(&ledger.name);
                 ledger.abandoned.extend(objects.into_iter().map(|(location, _)| location));
                 if let Some(place) = self.ledgers.get_mut(saved.lane) {

@@ -111,7 +111,6 @@ impl World {
                     self.seen.one("catalog: load fails");
                 } else if let Some(worker) = worker {
                     self.release_orphans(worker);
-                    self.loads.insert((op.host, op.of.clone()), self.turn);
                 }
                 Ok(())
             }
@@ -140,8 +139,7 @@ impl World {
     fn changed(&mut self, op: &Waiting) -> Check {
         let Some(lane) = self.lane(&op.of) else { return Ok(()) };
         if let Some(closed) = self.closed.as_ref().filter(|closed| closed.covers(lane)) {
-            let read = self.loads.get(&(op.host, op.of.clone())).copied();
-            if !closed.is_overwritten(op.id, read.unwrap_or(u32::MAX)) {
+            if !closed.is_overwritten(op.base) {
                 return violated("I9", format!("{} was changed although {}", op.of, closed.name()));
             }
             say!(self, "a commit decided before has put the property right");
@@ -151,9 +149,7 @@ impl World {
             self.seen.one("restored from a backup: followed by a fresh start");
         }
         let Some(ledger) = self.ledgers.get_mut(lane) else { return Ok(()) };
-        let read = self.loads.get(&(op.host, op.of.clone())).copied();
-        let (turn, sent) = ledger.branched;
-        let raced = op.id <= sent || read.is_some_and(|read| read <= turn);
+        let raced = op.base.is_some_and(|base| base < ledger.branched);
         if raced {
             self.seen.one("foreign: branches changed between our read and our commit");
         }

@@ -42,7 +42,7 @@ impl World {
                 self.seen.one(&format!("foreign: {done}"));
                 if let Some(ledger) = self.ledgers.get_mut(lane) {
                     if matches!(fault, Fault::ForeignBranch | Fault::ForeignRetention) {
-                        ledger.branched = (self.turn, self.servers.sent());
+                        ledger.branched = self.servers.handed_out();
                     }
                     ledger.follow(&self.servers, &self.topic, By::Foreign)?;
                 }

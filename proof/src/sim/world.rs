@@ -45,8 +45,6 @@ pub(super) struct World {
     pub(super) turn: u32,
     pub(super) hosts: u32,
     pub(super) orphans: BTreeMap<u64, Orphan>,
-    /// When a process last read a table, in turns.
-    pub(super) loads: BTreeMap<(u32, String), u32>,
     pub(super) closed: Option<Closed>,
     pub(super) saved: Option<Saved>,
     pub(super) restored: bool,
@@ -97,7 +95,6 @@ impl World {
             turn: 0,
             hosts: 0,
             orphans: BTreeMap::new(),
-            loads: BTreeMap::new(),
             closed: None,
             saved: None,
             restored: false,

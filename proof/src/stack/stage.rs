@@ -140,6 +140,7 @@ impl Stage {
                 Err(err) => {
                     tell(&format!("{suite}: {}: the harness broke: {err:#}", case.name));
                     broken = broken.or(Some(err.context(case.name)));
+                    continue;
                 }
             }
             let held = outcome.cases.last().is_some_and(crate::report::Case::holds);

@@ -29,6 +29,8 @@ pub const STOP_MAX: Duration = Duration::from_secs(6);
 /// Longest time between two polls before the broker takes the partitions away. The poll loop never
 /// waits for a commit, so this only has to cover a rebalance that reads the tables.
 const MAX_POLL_INTERVAL: Duration = Duration::from_mins(5);
+/// Longest time without a commit of the position.
+const HEARTBEAT_MAX: Duration = Duration::from_hours(1);
 /// The consumer group when none is named.
 const GROUP: &str = "streamforge";
 /// Rows in one commit of one table.
@@ -185,6 +187,11 @@ impl Config {
             args.commit_interval <= MAX_POLL_INTERVAL,
             "COMMIT_INTERVAL is above {}s",
             MAX_POLL_INTERVAL.as_secs()
+        );
+        ensure!(
+            args.heartbeat_interval <= HEARTBEAT_MAX,
+            "HEARTBEAT_INTERVAL is above {}s: where no row passes, a restart would read that much again",
+            HEARTBEAT_MAX.as_secs()
         );
         ensure!(
             args.memory_budget >= 4 << 20,

@@ -35,7 +35,7 @@ pub fn bytes(text: &str) -> Result<usize, String> {
         "GiB" => 30,
         _ => return Err("say it with a unit: KiB, MiB or GiB".to_owned()),
     };
-    number.checked_shl(shift).ok_or_else(|| "too large".to_owned())
+    number.checked_mul(1 << shift).ok_or_else(|| "too large".to_owned())
 }
 
 fn split(text: &str) -> (&str, &str) {
@@ -67,5 +67,6 @@ mod tests {
         assert_eq!(bytes("1 GiB"), Ok(1 << 30));
         assert_eq!(bytes("1000"), Ok(1_000));
         assert!(bytes("64MB").unwrap_err().contains("MiB"));
+        assert_eq!(bytes("18014398509481984KiB"), Err("too large".to_owned()));
     }
 }

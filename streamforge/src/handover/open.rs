@@ -1,6 +1,6 @@
 //! Topic and tables, looked at together: where each table stands, and the one place where all of them do.
 
-use anyhow::{Context, Result, bail};
+use anyhow::{Context, Result, bail, ensure};
 use arrow::array::AsArray;
 use arrow::datatypes::{Int32Type, Int64Type};
 use lakehouse::commit::{Handover, Lakehouse, ReadTable};
@@ -19,6 +19,8 @@ use crate::verify::{Extent, Offsets, Topic};
 pub(super) struct Open<'a> {
     pub(super) plan: &'a Plan,
     lake: Lakehouse,
+    reader: Topic,
+    /// As it was when this began.
     pub(super) topic: Extent,
 }
 
@@ -26,11 +28,18 @@ impl<'a> Open<'a> {
     pub(super) async fn new(plan: &'a Plan) -> Result<Self> {
         let patience = Patience::new(plan.wait, "HANDOVER_WAIT");
         let name = &plan.job.source.topic;
-        let topic = Topic::new(&plan.consumer, name)?;
-        let server = format!("topic {name} at {}", plan.consumer.brokers);
-        let topic = topic.extent(&server, &patience).await?;
+        let reader = Topic::new(&plan.consumer, name)?;
+        let topic = reader.extent(&server(plan), &patience).await?;
         let open = async || Ok(Lakehouse::open(&plan.lakehouse).await?);
-        Ok(Self { plan, lake: patience.wait(&plan.catalog, open).await?, topic })
+        Ok(Self { plan, lake: patience.wait(&plan.catalog, open).await?, reader, topic })
+    }
+
+    /// The topic as it is now: a table that was read before must not look as if it were ahead of it.
+    async fn topic_now(&self) -> Result<Extent> {
+        let patience = Patience::new(self.plan.wait, "HANDOVER_WAIT");
+        let now = self.reader.extent(&server(self.plan), &patience).await?;
+        ensure!(now.source == self.topic.source, "the topic was deleted and made again meanwhile");
+        Ok(now)
     }
 
     pub(super) fn name(sink: &SinkPlan) -> String {
@@ -104,7 +113,7 @@ impl<'a> Open<'a> {
         operator: Option<&Offsets>,
     ) -> Result<Offsets> {
         let name = Self::name(sink);
-        let Extent { starts, ends, .. } = &self.topic;
+        let Extent { starts, ends, .. } = self.topic_now().await?;
         let place = sink.place_columns(&self.plan.job.source);
         let rows = match (table.others_wrote(), place) {
             (false, _) => Offsets::new(),
@@ -119,13 +128,14 @@ impl<'a> Open<'a> {
         };
         let is_new = table.recorded().is_none() && table.rows().snapshot().is_none();
         let latest = is_new && self.plan.job.source.startup == Startup::Latest;
-        let topic = Bounds { starts, ends };
+        let topic = Bounds { starts: &starts, ends: &ends };
         let facts = Facts {
             table: &name,
             recorded: table.recorded().map(Position::offsets),
             rows: &rows,
             topic,
-            first: if latest { ends } else { starts },
+            // One place for all tables of the job, though the topic goes on.
+            first: if latest { &self.topic.ends } else { &starts },
         };
         let least = standing::behind_rows(&facts)?;
         let position = match operator {
@@ -166,4 +176,8 @@ impl<'a> Open<'a> {
         }
         Ok(behind)
     }
+}
+
+fn server(plan: &Plan) -> String {
+    format!("topic {} at {}", plan.job.source.topic, plan.consumer.brokers)
 }

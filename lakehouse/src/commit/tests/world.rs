@@ -235,7 +235,8 @@ pub(super) fn file(location: String, rows: u64) -> UploadedFile {
         .file_size_in_bytes(rows * 10)
         .build()
         .unwrap();
-    UploadedFile { location, rows, bytes: rows * 10, day: Some(20_000), data }
+    let stored_ms = shell::now_ms();
+    UploadedFile { location, rows, bytes: rows * 10, stored_ms, day: Some(20_000), data }
 }
 
 /// A batch of one file for each range; the file's name says what is in it.

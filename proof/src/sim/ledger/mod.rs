@@ -66,8 +66,8 @@ pub(in crate::sim) struct Ledger {
     /// Files of processes that died, or of a future that a restore has undone: they may stay out.
     pub(in crate::sim) abandoned: BTreeSet<String>,
     attempts: BTreeSet<String>,
-    /// When others changed a branch last: the turn, and the last request that was sent before.
-    pub(in crate::sim) branched: (u32, u64),
+    /// When others changed a branch last: states that were handed out before have lower numbers.
+    pub(in crate::sim) branched: u64,
     pub(in crate::sim) commits: u64,
 }
 
@@ -86,7 +86,7 @@ impl Ledger {
             dropped: BTreeSet::new(),
             abandoned: BTreeSet::new(),
             attempts: BTreeSet::new(),
-            branched: (0, 0),
+            branched: 0,
             commits: 0,
         }
     }
