@@ -38,8 +38,8 @@ mod tests;
 
 pub(crate) use fenced::FencedCatalog;
 pub(crate) use refs::{Keep, Refs};
-pub(crate) use sqlite::inflate;
 pub use sqlite::CATALOG_NAME as SQLITE_CATALOG_NAME;
+pub(crate) use sqlite::inflate;
 
 /// Which catalog holds the tables.
 #[derive(Clone)]

@@ -65,9 +65,9 @@ pub(super) fn choose(
             choice.leftovers.push(file.clone());
         }
     }
-    choice.leftovers.sort_by(|one, other| {
-        (one.modified_ms, &one.key).cmp(&(other.modified_ms, &other.key))
-    });
+    choice
+        .leftovers
+        .sort_by(|one, other| (one.modified_ms, &one.key).cmp(&(other.modified_ms, &other.key)));
     choice.beyond = choice.leftovers.len().saturating_sub(files_max);
     choice.leftovers.truncate(files_max);
     choice

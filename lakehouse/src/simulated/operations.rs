@@ -93,7 +93,11 @@ pub(super) enum Request {
         requirements: Vec<TableRequirement>,
         updates: Vec<TableUpdate>,
     },
-    Put { path: Path, payload: PutPayload, mode: PutMode },
+    Put {
+        path: Path,
+        payload: PutPayload,
+        mode: PutMode,
+    },
 }
 
 /// A table as the catalog hands it out.

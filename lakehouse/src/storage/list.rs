@@ -88,7 +88,9 @@ impl Store {
             // The client does not take the names of what a killed put has left.
             return match std::fs::remove_file(&location) {
                 Err(err) if err.kind() != std::io::ErrorKind::NotFound => {
-                    Err(Error::new(Kind::Retry, "the file stays").with("location", location).because(err))
+                    Err(Error::new(Kind::Retry, "the file stays")
+                        .with("location", location)
+                        .because(err))
                 }
                 _ => Ok(()),
             };

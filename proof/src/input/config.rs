@@ -110,14 +110,14 @@ impl Target for Settings {
             Ok(cli) => cli,
             Err(answer) => {
                 // A secret in the place of something else is nobody's to recognise.
-                let misplaced = text.split('\n').any(is_misplaced);
+                let misplaced = is_misplaced(&text);
                 if !misplaced {
                     hidden(&answer.to_string())?;
                 }
                 return Ok("not an argument");
             }
         };
-        let misplaced = text.split('\n').any(is_misplaced);
+        let misplaced = is_misplaced(&text);
         if !misplaced {
             hidden(&format!("{cli:?}"))?;
         }
@@ -172,17 +172,24 @@ fn change(dice: &mut StdRng, line: &mut Vec<u8>, corpus: &Corpus) {
     };
 }
 
-/// Whether a line holds the canary where no setting is secret.
-fn is_misplaced(line: &str) -> bool {
-    const SECRET: [&str; 6] = [
-        "--kafka-properties=",
-        "--s3-secret-key=",
-        "--s3-access-key=",
-        "--catalog-uri=",
-        "--warehouse=",
-        "--s3-endpoint=",
-    ];
-    line.contains(CANARY) && !SECRET.iter().any(|name| line.starts_with(name))
+/// Whether the canary is typed where no setting is secret.
+fn is_misplaced(text: &str) -> bool {
+    const SECRET: [&str; 3] = ["--kafka-properties=", "--s3-secret-key=", "--s3-access-key="];
+    const ADDRESS: [&str; 3] = ["--catalog-uri=", "--warehouse=", "--s3-endpoint="];
+    // Before the `@` of an address, or in what follows its `?`.
+    let within = |address: &str| {
+        let (place, query) = address.split_once('?').unwrap_or((address, ""));
+        let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
+        place.contains("://") && !host.contains(CANARY)
+            || query.contains(CANARY) && !place.contains(CANARY)
+    };
+    let shown = |line: &str| {
+        let secret = SECRET.iter().any(|name| line.starts_with(name));
+        let address = ADDRESS.iter().find_map(|name| line.strip_prefix(name));
+        line.contains(CANARY) && !secret && !address.is_some_and(within)
+    };
+    // What follows two dashes is no setting, whatever it looks like.
+    text.split('\n').any(|line| line == "--" || shown(line))
 }
 
 fn hidden(said: &str) -> Result<(), String> {

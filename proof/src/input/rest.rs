@@ -229,28 +229,20 @@ fn fit_to_be_shown(said: &str) -> Result<(), String> {
     Ok(())
 }
 
-/// Answers one request after the other. A client that goes away ends it.
-fn serve(stream: TcpStream, next: &Mutex<Answer>) -> Option<()> {
+/// Answers one request. The next one comes by another connection: it must not meet one that was just cut.
+fn serve(mut stream: TcpStream, next: &Mutex<Answer>) -> Option<()> {
     stream.set_nodelay(true).ok()?;
-    let mut requests = BufReader::new(stream.try_clone().ok()?);
-    let mut stream = stream;
-    loop {
-        let config = read_request(&mut requests)?;
-        let answer = next.lock().ok()?.clone();
-        let Some(status) = answer.status else {
-            stream.write_all(&answer.body).ok()?;
-            return None;
-        };
-        let (status, body) = if config { (200, b"{}".as_slice()) } else { (status, &*answer.body) };
-        let length = body.len();
-        let sent = answer.cut.filter(|_| !config).unwrap_or(length).min(length);
-        let head = format!("HTTP/1.1 {status} x\r\ncontent-length: {length}\r\n\r\n");
-        stream.write_all(&[head.as_bytes(), body.get(..sent)?].concat()).ok()?;
-        // These have no body, so what was sent would be taken for the next answer.
-        if sent < length || matches!(status, 204 | 205 | 304) {
-            return None;
-        }
-    }
+    let config = read_request(&mut BufReader::new(stream.try_clone().ok()?))?;
+    let answer = next.lock().ok()?.clone();
+    let Some(status) = answer.status else {
+        return stream.write_all(&answer.body).ok();
+    };
+    let (status, body) = if config { (200, b"{}".as_slice()) } else { (status, &*answer.body) };
+    let length = body.len();
+    let sent = answer.cut.filter(|_| !config).unwrap_or(length).min(length);
+    let head =
+        format!("HTTP/1.1 {status} x\r\nconnection: close\r\ncontent-length: {length}\r\n\r\n");
+    stream.write_all(&[head.as_bytes(), body.get(..sent)?].concat()).ok()
 }
 
 /// Reads a request to its end; whether it asks for the configuration.

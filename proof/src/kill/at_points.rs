@@ -21,6 +21,9 @@ use crate::report::Outcome;
 
 /// How long a process may take to come to its point.
 const FIRE_MAX: Duration = Duration::from_secs(30);
+/// How long a process may win against its rival, and how long it is frozen then: for a few commits of the rival.
+const AWAKE_MAX: Duration = Duration::from_secs(3);
+const ASLEEP: Duration = Duration::from_millis(300);
 /// How long a process may take to end after a panic in one of its threads.
 const PANIC_MAX: Duration = Duration::from_secs(15);
 /// Nothing waits for a task that has told all it had to tell: a panic there harms nobody.
@@ -176,8 +179,10 @@ fn lacking(spec: &TableSpec) -> TableSpec {
     TableSpec { columns: kept.cloned().collect(), ..spec.clone() }
 }
 
-/// Waits for the point while the emitter follows the tables.
+/// Waits for the point while the emitter follows the tables. A process that wins every race against its rival is
+/// frozen now and then, so that it is the one that comes too late.
 async fn fires(rig: &Rig, process: &mut Process, mut rival: Option<&mut Process>) -> Result<()> {
+    let mut awake = Instant::now();
     rig.until("the armed point", FIRE_MAX, |_| {
         if process.has_fired() {
             return Ok(true);
@@ -190,6 +195,12 @@ async fn fires(rig: &Rig, process: &mut Process, mut rival: Option<&mut Process>
             && let Some(status) = rival.ended()?
         {
             bail!("the rival ended by itself, {status}: {}", rival.tail());
+        }
+        if rival.is_some() && awake.elapsed() > AWAKE_MAX {
+            process.signal(Signal::STOP)?;
+            std::thread::sleep(ASLEEP);
+            process.signal(Signal::CONT)?;
+            awake = Instant::now();
         }
         Ok(false)
     })

@@ -7,7 +7,7 @@ use lakehouse::simulated::Dice;
 use super::fault::Fault;
 
 /// Turns of the adversary, before the faults stop.
-pub(super) const TURNS: u32 = 1_500;
+pub(super) const TURNS: u32 = 500;
 
 #[derive(Clone, Debug)]
 pub(super) struct Plan {

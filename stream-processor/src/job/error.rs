@@ -7,6 +7,9 @@ use datafusion::sql::sqlparser::tokenizer::{Location, Span};
 /// Names further apart than this many edits are not offered as the one that was meant.
 const SUGGESTION_EDITS_MAX: usize = 3;
 
+/// How much of a message, and of its hint, is shown: names and literals in it may have any length.
+const SHOWN_CHARS_MAX: usize = 900;
+
 /// The first thing in a job file that the subset does not hold.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct JobError {
@@ -32,13 +35,13 @@ impl JobError {
     pub(crate) fn at_location(location: Location, message: impl Into<String>) -> Self {
         // An empty span has line 0; the start of the file is the best that is known.
         let (line, column) = (location.line.max(1), location.column.max(1));
-        Self { line, column, message: message.into(), hint: None }
+        Self { line, column, message: shortened(message.into()), hint: None }
     }
 
     /// Adds the next step.
     #[must_use]
     pub(crate) fn hint(mut self, hint: impl Into<String>) -> Self {
-        self.hint = Some(hint.into());
+        self.hint = Some(shortened(hint.into()));
         self
     }
 
@@ -46,6 +49,7 @@ impl JobError {
     #[must_use]
     pub(crate) fn suggest<'a>(self, typed: &str, known: impl Iterator<Item = &'a str>) -> Self {
         let close = known
+            .filter(|name| name.len().abs_diff(typed.len()) <= 4 * SUGGESTION_EDITS_MAX)
             .map(|name| (edits(&typed.to_lowercase(), &name.to_lowercase()), name))
             .filter(|(distance, name)| {
                 *distance <= SUGGESTION_EDITS_MAX && *distance < name.chars().count()
@@ -69,6 +73,13 @@ impl fmt::Display for JobError {
 }
 
 impl std::error::Error for JobError {}
+
+fn shortened(text: String) -> String {
+    match text.char_indices().nth(SHOWN_CHARS_MAX) {
+        Some((end, _)) => format!("{}…", text.get(..end).unwrap_or_default()),
+        None => text,
+    }
+}
 
 /// How many characters must be added, removed or changed to turn `left` into `right`.
 fn edits(left: &str, right: &str) -> usize {

@@ -9,6 +9,8 @@ use std::fmt;
 use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, Visitor};
 use serde_json::value::RawValue;
 
+use super::plain::{Cell, instant};
+
 /// A row of `processed_conversions`, each value as a person would write it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Row {
@@ -35,15 +37,7 @@ pub enum Expected {
     Rejected(&'static str),
 }
 
-/// The JSON fields that must be there and be text.
-const TEXTS: [&str; 6] = [
-    "unique_event_id",
-    "customer_id",
-    "activity_type",
-    "source_url",
-    "session_guid",
-    "client_platform",
-];
+/// The JSON fields, in the order in which the job declares them.
 const DECLARED: [&str; 11] = [
     "unique_event_id",
     "customer_id",
@@ -127,39 +121,41 @@ fn depth(text: &str) -> usize {
     deepest
 }
 
+/// Field by field in the order of the declaration: the first fault is the reason.
 fn row(fields: &BTreeMap<String, Box<RawValue>>) -> Result<(String, Option<Row>), &'static str> {
-    let text = |name: &str| match fields.get(name).map(|raw| raw.get()) {
-        None | Some("null") => Ok(None),
-        Some(raw) if raw.starts_with('"') => {
-            serde_json::from_str::<String>(raw).map(Some).map_err(|_| "invalid_utf8")
-        }
-        Some(_) => Err("wrong_type"),
+    let raw = |name: &str| fields.get(name).map(|raw| raw.get()).filter(|raw| *raw != "null");
+    let quoted = |raw: &str| if raw.starts_with('"') { Ok(()) } else { Err("wrong_type") };
+    let text = |name: &str| {
+        let Some(raw) = raw(name) else { return Ok(None) };
+        quoted(raw)?;
+        serde_json::from_str::<String>(raw).map(Some).map_err(|_| "invalid_utf8")
     };
-    let number = |name: &str| match fields.get(name).map(|raw| raw.get()) {
-        None | Some("null") => Ok(None),
-        Some(raw) if raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
-            Ok(Some(raw))
-        }
-        Some(_) => Err("wrong_type"),
+    let required = |name: &str| text(name)?.ok_or("missing_field");
+    let time = |name: &str| {
+        let raw = raw(name).ok_or("missing_field")?;
+        quoted(raw)?;
+        let text = serde_json::from_str::<String>(raw).ok();
+        text.and_then(|text| microseconds(&text)).ok_or("bad_timestamp")
     };
-    let mut required = Vec::new();
-    for name in TEXTS {
-        required.push(text(name)?);
-    }
-    let time = text("event_ts_utc")?;
-    let product = text("product_id")?;
+    let number = |name: &str| match raw(name) {
+        Some(raw) if !raw.starts_with(|first: char| first == '-' || first.is_ascii_digit()) => {
+            Err("wrong_type")
+        }
+        raw => Ok(raw),
+    };
+    let event = required("unique_event_id")?;
+    let customer = required("customer_id")?;
+    let session = required("session_guid")?;
+    let kind = required("activity_type")?;
+    let url = required("source_url")?;
+    let platform = required("client_platform")?;
+    let event_ts_us = time("event_ts_utc")?;
     let latitude = number("customer_latitude")?.map(degrees).transpose()?;
     let longitude = number("customer_longitude")?.map(degrees).transpose()?;
+    let product = text("product_id")?;
     let cents = number("transaction_value")?.map(cents).transpose()?;
-    if required.iter().any(Option::is_none) {
-        return Err("missing_field");
-    }
-    let event_ts_us = microseconds(&time.ok_or("missing_field")?).ok_or("bad_timestamp")?;
-    let kind = required.get(2).cloned().flatten().unwrap_or_default();
-    let mut texts: [Option<String>; 7] = Default::default();
-    for (place, text) in texts.iter_mut().zip(required.into_iter().chain([product])) {
-        *place = text;
-    }
+    let (event, customer, action) = (Some(event), Some(customer), Some(kind.clone()));
+    let texts = [event, customer, action, Some(url), Some(session), Some(platform), product];
     let row =
         cents.map(|revenue_cents| Row { texts, event_ts_us, latitude, longitude, revenue_cents });
     Ok((kind, row))
@@ -198,29 +194,12 @@ fn cents(text: &str) -> Result<i128, &'static str> {
     if value > CENTS_MAX { Err("out_of_range") } else { Ok(if negative { -value } else { value }) }
 }
 
-/// Reads `YYYY-MM-DDTHH:MM:SS[.fraction]Z`, to milliseconds, as microseconds.
+/// Reads a time with a zone, to milliseconds, as microseconds.
 fn microseconds(text: &str) -> Option<i64> {
-    let text = text.strip_suffix('Z')?;
-    let (date, time) = text.split_once('T')?;
-    let mut date = date.splitn(3, '-').map(str::parse::<i64>);
-    let (year, month, day) = (date.next()?.ok()?, date.next()?.ok()?, date.next()?.ok()?);
-    let (time, fraction) = time.split_once('.').unwrap_or((time, "0"));
-    let mut time = time.splitn(3, ':').map(str::parse::<i64>);
-    let (hour, minute, second) = (time.next()?.ok()?, time.next()?.ok()?, time.next()?.ok()?);
-    let leap = year % 4 == 0 && (year % 100 != 0 || year % 400 == 0);
-    let lengths = [31, if leap { 29 } else { 28 }, 31, 30, 31, 30, 31, 31, 30, 31, 30, 31];
-    let length = *lengths.get(usize::try_from(month - 1).ok()?)?;
-    let sound = (1..=length).contains(&day) && hour < 24 && minute < 60 && second < 60;
-    if !sound || fraction.is_empty() || !fraction.bytes().all(|b| b.is_ascii_digit()) {
-        return None;
+    match instant(text, 3)? {
+        Cell::Whole(micros) => i64::try_from(micros).ok(),
+        _ => None,
     }
-    let millis: i64 = format!("{fraction:0<3}").get(..3)?.parse().ok()?;
-    let before: i64 = (1970..year)
-        .map(|y| if y % 4 == 0 && (y % 100 != 0 || y % 400 == 0) { 366 } else { 365 })
-        .sum();
-    let in_year: i64 = lengths.iter().take(usize::try_from(month - 1).ok()?).sum();
-    let days = before + in_year + day - 1;
-    Some((((days * 24 + hour) * 60 + minute) * 60 + second) * 1_000_000 + millis * 1_000)
 }
 
 /// An object's fields as they stand, doubled keys included.
@@ -288,9 +267,26 @@ mod tests {
     }
 
     #[test]
+    fn the_first_declared_field_that_is_broken_names_the_reason() {
+        let check = |text: &str, reason: &str| {
+            let found = expected(Some(text.as_bytes()), 0);
+            assert!(
+                matches!(found, Expected::Rejected(found) if found == reason),
+                "{text}: {found:?}"
+            );
+        };
+        check(r#"{"product_id":"\ud800"}"#, "missing_field");
+        check(r#"{"unique_event_id":"\ud800","customer_id":5}"#, "invalid_utf8");
+        check(r#"{"customer_id":5,"unique_event_id":"e"}"#, "wrong_type");
+    }
+
+    #[test]
     fn times_are_read_to_the_millisecond() {
         assert_eq!(microseconds("1970-01-01T00:00:00.000Z"), Some(0));
         assert_eq!(microseconds("2026-03-01T12:34:56.789Z"), Some(1_772_368_496_789_000));
+        assert_eq!(microseconds("2026-03-01T13:34:56.7899+01:00"), Some(1_772_368_496_789_000));
+        assert_eq!(microseconds("1969-12-31T23:59:59.999Z"), Some(-1_000));
         assert_eq!(microseconds("2026-02-30T00:00:00Z"), None);
+        assert_eq!(microseconds("2026-02-03T00:00:00"), None);
     }
 }

@@ -274,7 +274,8 @@ fn fraction(text: &str, precision: usize) -> Option<(String, i64)> {
     Some((format!("{head}{zone}"), kept.parse().unwrap()))
 }
 
-fn instant(text: &str, precision: usize) -> Option<Cell> {
+/// A time with a zone, as microseconds since 1970, cut to `precision` digits of a second.
+pub(super) fn instant(text: &str, precision: usize) -> Option<Cell> {
     let (text, micros) = fraction(text, precision)?;
     let known = ["0000-00-00T00:00:00Z", "0000-00-00T00:00:00+00:00", "0000-00-00T00:00:00-00:00"];
     if !known.contains(&shape(&text).as_str()) || text.get(17..19) == Some("60") {
