@@ -120,7 +120,7 @@ def drain_endless(cluster, job, events, partitions, rows, interval="1 s", codec=
     with endless(cluster, job, interval, codec) as number:
         meter.begin()
         poll(f"Flink commits {rows:,} rows of {job.name}", DRAIN_SECONDS_MAX, 0.5,
-             lambda: well(cluster, number, job) and tables.commits(servers, job).rows >= rows, *SERVICES)
+             lambda: well(cluster, number, job) and tables.reached(servers, job, rows), *SERVICES)
         used = meter.end(events)
         since = cluster.running_since(number)
     return figures(servers, job, events, since, used)

@@ -56,8 +56,8 @@ class Workers:
 
 
 @contextlib.contextmanager
-def workers(servers, job, settings, count=1):
-    """Makes the containers, starts them together, and removes them at the end."""
+def workers(servers, job, settings, count=1, before=None):
+    """Makes the containers, calls `before`, starts all of them, and stops them at the end."""
     environment = settings.environment | {"BENCHMARK_JOB": job.name}
     servers.drop("processor")
     servers.compose("up", "--no-start", "--no-build", "--no-deps", "--force-recreate", "--scale", f"processor={count}", "processor",
@@ -65,6 +65,8 @@ def workers(servers, job, settings, count=1):
     ids = [container.id for container in servers.containers("processor")]
     if len(ids) != count:
         raise Failed(f"{len(ids)} workers were made, not {count}")
+    if before:
+        before()
     run("docker", "start", *ids)
     try:
         yield Workers(ids)
@@ -76,8 +78,8 @@ def workers(servers, job, settings, count=1):
 def drain(servers, job, settings, events, partitions, count=1):
     """Runs workers until the table stands at the end of the topic; what that took, and what it wrote."""
     tables.provision(servers, job, partitions)
-    meter = Meter(servers).begin()
-    with workers(servers, job, settings, count) as running:
+    meter = Meter(servers)
+    with workers(servers, job, settings, count, before=meter.begin) as running:
         meter.engine = running.pids
 
         def everything():

@@ -101,7 +101,7 @@ def throughput_plot(section):
         return min(values), case["median"][figure] / scale, max(values)
     rows = [(case["engine"], case["title"], [range_of(case, "events_per_second", 1e6), range_of(case, "cpu_seconds_per_million")])
             for engine in ("ours", "Flink", "read only") for case in section["cases"].values() if case["engine"] == engine]
-    return plot.bars(rows, [("million events a second (more is better)", "{:.2f}"), ("CPU seconds per million events (less is better)", "{:.2f}")])
+    return plot.bars(rows, [("million events a second: more is better", "{:.2f}"), ("CPU seconds per million: less is better", "{:.2f}")])
 
 
 def freshness(section):
@@ -143,6 +143,17 @@ A backlog of {section['backlog']:,} events or more in {section['partitions']} pa
 {table(head, rows)}"""
 
 
+def connect(section):
+    rows = [[name, f"{case['median']['events_per_second']:,.0f}", f"{case['spread']:.0%}", f"{case['median']['cpu_seconds_per_million']:.2f}",
+             f"{case['median']['peak_rss_mib']:,.0f}", f"{case['median']['bytes_written'] / 1e6:,.1f}"] for name, case in section["cases"].items()]
+    ratios = ", ".join(f"{name} **{value:.2f}**" for name, value in section["ratios"].items())
+    return f"""{origin(section)}
+
+{section['events']:,} events. Ours ÷ Kafka Connect: {ratios}.
+
+{table(["every row", "events/s", "spread", "CPU s/M", "RSS MiB", "MB written"], rows)}"""
+
+
 def emitter(section):
     median = section["median"]
     return f"""{origin(section)}
@@ -165,4 +176,5 @@ def queries(section):
 
 
 # In the order of the page.
-BLOCKS = {"throughput": throughput, "freshness": freshness, "commits": commits, "workers": workers, "queries": queries, "emitter": emitter}
+BLOCKS = {"throughput": throughput, "freshness": freshness, "commits": commits, "workers": workers, "queries": queries, "connect": connect,
+          "emitter": emitter}

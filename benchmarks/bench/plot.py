@@ -14,7 +14,7 @@ text { font: 13px system-ui, sans-serif; fill: #1f2328 }
   text { fill: #f0f6fc } .quiet { fill: #9198a1 } .line { stroke: #3d444d } .whisker { stroke: #f0f6fc }
 }
 </style>"""
-NAME_WIDTH, PANEL_WIDTH, VALUE_WIDTH, ROW = 270, 250, 70, 24
+NAME_WIDTH, PANEL_WIDTH, VALUE_WIDTH, ROW = 300, 250, 70, 24
 TOP = 46
 
 
@@ -63,7 +63,7 @@ def bars(rows, panels):
 
 def course(points, series, title, across):
     """Lines over a count: `points` are dictionaries, `across` names what runs to the right, series are (key, label, colour)."""
-    width, height, left, right, bottom = 760, 300, 60, 740, 258
+    width, height, left, right, bottom = 780, 300, 60, 740, 258
     most_x = max(point[across] for point in points)
     most_y = nice(max(point[key] for point in points for key, _, _ in series))
     parts = [text(left, 24, title, kind="title")]

@@ -37,7 +37,7 @@ def measure(servers, args):
             say(f"{events:,} events to both engines, {RATE:,} a second …")
             emitter = readers.begin(servers, "data-emitter", environment=readers.settings("queries", events, RATE))
             for job in (mine, theirs):
-                poll(f"every row of {job.name}", seconds + 120, 1, lambda job=job: tables.commits(servers, job).rows >= events,
+                poll(f"every row of {job.name}", seconds + 120, 1, lambda job=job: tables.reached(servers, job, events),
                      "processor", *flink.SERVICES)
         readers.finish(emitter, "data-emitter")
     finally:

@@ -166,10 +166,11 @@ class Servers:
             self.addresses.pop(service, None)
 
     def remove(self):
-        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
+        # Also containers that ran once: a network with somebody in it stays.
         left = run("docker", "ps", "--all", "--quiet", "--filter", f"label=com.docker.compose.project={PROJECT}").stdout.split()
         if left:
-            run("docker", "rm", "--force", *left, check=False)
+            run("docker", "rm", "--force", "--volumes", *left, check=False)
+        self.compose("--profile", "*", "down", "--volumes", "--remove-orphans", "--timeout", "5", check=False)
         self.addresses = {}
 
     def logs(self, service, lines=40):

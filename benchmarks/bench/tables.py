@@ -41,6 +41,14 @@ def commits(servers, job):
     return Commits(table["metadata"].get("snapshots", []))
 
 
+def reached(servers, job, rows):
+    """Whether so many rows are committed; to be asked again, so that no answer is no failure."""
+    try:
+        return commits(servers, job).rows >= rows
+    except Failed:
+        return False
+
+
 def contents(job):
     """Rows, a hash of them that does not depend on their order, files and bytes, as Trino reads the table."""
     columns = ", ".join(row[0] for row in trino.ask(f"DESCRIBE {job.table}").rows)

@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::env;
 use std::ffi::{CStr, CString, c_char};
+use std::fs;
 use std::process::ExitCode;
 use std::ptr;
 use std::time::Instant;
@@ -16,6 +17,8 @@ const USAGE: &str = "usage: read-topic BROKERS TOPIC";
 /// Messages in one call.
 const BATCH: usize = 2_000;
 const TIMEOUT_MS: i32 = 10_000;
+/// Linux counts CPU time in hundredths of a second.
+const TICKS_PER_SECOND: f64 = 100.0;
 /// The first record of a partition, in librdkafka's words.
 const BEGINNING: i64 = -2;
 const SETTINGS: [(&str, &str); 4] = [
@@ -86,8 +89,9 @@ fn read(brokers: &str, topic: &str) -> Result<String, String> {
     let seconds = started.elapsed().as_secs_f64();
     // SAFETY: a static text.
     let version = unsafe { CStr::from_ptr(rd::rd_kafka_version_str()) }.to_string_lossy();
+    let (cpu, peak) = costs().ok_or("/proc does not tell of this process")?;
     Ok(format!(
-        r#"{{"version": "{version}", "records": {records}, "bytes": {bytes}, "seconds": {seconds:.4}}}"#
+        r#"{{"version": "{version}", "records": {records}, "bytes": {bytes}, "seconds": {seconds:.4}, "cpu_seconds": {cpu:.2}, "peak_rss_kib": {peak}}}"#
     ))
 }
 
@@ -178,6 +182,16 @@ fn check(code: rd::rd_kafka_resp_err_t) -> Result<(), String> {
     }
     // SAFETY: a static text.
     Err(unsafe { CStr::from_ptr(rd::rd_kafka_err2str(code)) }.to_string_lossy().into_owned())
+}
+
+/// User and system time of this process so far, and the most memory it has had.
+fn costs() -> Option<(f64, u64)> {
+    let stat = fs::read_to_string("/proc/self/stat").ok()?;
+    let fields = stat.rsplit_once(')')?.1.split_whitespace().skip(11).take(2);
+    let ticks: u32 = fields.map(str::parse::<u32>).sum::<Result<u32, _>>().ok()?;
+    let status = fs::read_to_string("/proc/self/status").ok()?;
+    let peak = status.lines().find_map(|line| line.strip_prefix("VmHWM:"))?;
+    Some((f64::from(ticks) / TICKS_PER_SECOND, peak.trim().strip_suffix(" kB")?.parse().ok()?))
 }
 
 fn text(text: &str) -> Result<CString, String> {
