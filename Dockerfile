@@ -28,9 +28,10 @@ RUN --mount=type=cache,target=/usr/local/cargo/registry,sharing=locked \
  && for crate in data-emitter stream-processor streamforge; do \
       echo 'fn main() {}' > "$crate/src/main.rs" || exit 1; \
     done \
- && mkdir lakehouse/tests && touch lakehouse/tests/killed.rs \
+ && mkdir lakehouse/tests stream-processor/benches \
+ && touch lakehouse/tests/killed.rs stream-processor/benches/parts.rs \
  && ${BUILD} \
- && rm -r */src lakehouse/tests
+ && rm -r */src lakehouse/tests stream-processor/benches
 
 COPY activity-event activity-event
 COPY data-emitter data-emitter

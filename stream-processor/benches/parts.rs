@@ -3,7 +3,11 @@
 //! Each figure is the rate of one thread on one batch, without Kafka, store and catalog. Bounds are worked out while
 //! rows are encoded, so they are part of `encode`.
 
-#![allow(clippy::unwrap_used, missing_docs, reason = "a benchmark may panic, and divan's entry is its own")]
+#![allow(
+    clippy::unwrap_used,
+    missing_docs,
+    reason = "a benchmark may panic, and divan's entry is its own"
+)]
 
 use std::sync::Arc;
 

@@ -36,6 +36,20 @@ impl Topic {
         let new = NewTopic::new(&self.name, partitions, TopicReplication::Fixed(1));
         let created = self.admin.create_topics([&new], &AdminOptions::new());
         assert_eq!(wait(created).unwrap(), [Ok(self.name.clone())]);
+        // The controller has made it; the broker's own view follows a little later.
+        let started = Instant::now();
+        while self.partitions_led() < usize::try_from(partitions).unwrap() {
+            assert!(started.elapsed() < PATIENCE, "{} is not led after {PATIENCE:?}", self.name);
+            std::thread::sleep(TICK);
+        }
+    }
+
+    fn partitions_led(&self) -> usize {
+        let known = self.admin.inner().fetch_metadata(Some(&self.name), PATIENCE).unwrap();
+        let partitions = known.topics().iter().flat_map(|topic| topic.partitions());
+        partitions
+            .filter(|partition| partition.error().is_none() && partition.leader() >= 0)
+            .count()
     }
 
     fn delete(&self) {
