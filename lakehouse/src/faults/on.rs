@@ -7,13 +7,15 @@ use std::fs::OpenOptions;
 use std::io::Write;
 use std::sync::OnceLock;
 use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::Duration;
 
 use rustix::process::{Signal, getpid, kill_process};
 
 use super::Bug;
 
 /// `name`, `name:n` or `name:n:act`: act when the point is passed for the n-th time (default 1). `act` is `kill`
-/// (the default), `term`, `stop` (until somebody continues the process) or `panic`.
+/// (the default), `term`, `stop` (until somebody continues the process) or `panic`; `slow` takes a rest from that time
+/// on.
 pub const POINT: &str = "STREAMFORGE_FAULT_POINT";
 /// The code of the mistake to make, such as `S5`.
 pub const BUG: &str = "STREAMFORGE_SEEDED_BUG";
@@ -24,7 +26,11 @@ pub const LOG: &str = "STREAMFORGE_FAULT_LOG";
 enum Act {
     Signal(Signal),
     Panic,
+    Slow,
 }
+
+/// Long enough for others to get through meanwhile.
+const REST: Duration = Duration::from_millis(5);
 
 struct Armed {
     name: String,
@@ -49,6 +55,7 @@ fn parse(text: &str) -> Armed {
         Some("term") => Act::Signal(Signal::TERM),
         Some("stop") => Act::Signal(Signal::STOP),
         Some("panic") => Act::Panic,
+        Some("slow") => Act::Slow,
         Some(other) => panic!("{POINT}={text}: no act {other}"),
     };
     Armed { name, nth, act, passed: AtomicU64::new(0) }
@@ -61,7 +68,11 @@ fn parse(text: &str) -> Armed {
 /// The environment asks for a panic here, or for what there is not.
 pub fn point(name: &'static str) {
     let Some(armed) = armed().filter(|armed| armed.name == name) else { return };
-    if armed.passed.fetch_add(1, Ordering::SeqCst) + 1 != armed.nth {
+    let passed = armed.passed.fetch_add(1, Ordering::SeqCst) + 1;
+    if passed > armed.nth && matches!(armed.act, Act::Slow) {
+        std::thread::sleep(REST);
+    }
+    if passed != armed.nth {
         return;
     }
     if let Ok(path) = std::env::var(LOG) {
@@ -71,6 +82,7 @@ pub fn point(name: &'static str) {
     }
     match armed.act {
         Act::Panic => panic!("fault point {name}"),
+        Act::Slow => std::thread::sleep(REST),
         Act::Signal(signal) => {
             let sent = kill_process(getpid(), signal);
             assert!(sent.is_ok(), "no signal could be sent");

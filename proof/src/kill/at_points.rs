@@ -66,7 +66,7 @@ pub(super) async fn each(
         Act::Kill => ("at-points", "SIGKILL", 0xb1),
         Act::Term => ("terms", "SIGTERM", 0xb2),
         Act::Panic => ("panicking", "panic", 0xb3),
-        Act::Stop => bail!("a frozen process is not the end of it"),
+        Act::Stop | Act::Slow => bail!("a slow process is not the end of it"),
     };
     let acts = Acts { bench, act, stage, words, seed: bench.seed ^ salt };
     acts.first_starts(recoveries, outcome).await?;
@@ -163,7 +163,7 @@ impl Acts<'_> {
                 process.kill()?;
             }
             Act::Panic => panicked(&mut process)?,
-            Act::Stop => bail!("a frozen process is not the end of it"),
+            Act::Stop | Act::Slow => bail!("a slow process is not the end of it"),
         }
         if let Some(rival) = &mut rival {
             rival.terminate()?;

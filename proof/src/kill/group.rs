@@ -85,6 +85,7 @@ pub(super) async fn at_rebalance(
         Act::Kill => "SIGKILL",
         Act::Term => "SIGTERM",
         Act::Stop => "SIGSTOP and SIGCONT",
+        Act::Slow => bail!("a rest ends no process"),
         Act::Panic => bail!("a panic in a callback of the client ends the process at once"),
     };
     let name = format!("{}-{}", point.replace('.', "-"), words.to_lowercase().replace(' ', "-"));

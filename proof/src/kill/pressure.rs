@@ -9,7 +9,7 @@ use std::time::{Duration, Instant};
 use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Bench;
-use super::process::Process;
+use super::process::{Act, Armed, Process};
 use crate::committer::{Account, count};
 use crate::report::Outcome;
 
@@ -88,5 +88,7 @@ fn start(bench: &Bench, folder: &Path, writer: u32, rows: u64) -> Result<Process
         .args(["--batch", &BATCH_ROWS.to_string()])
         .arg("--report")
         .arg(report(folder, writer));
-    Process::start(command, &bench.logs.join(format!("writer-{writer}.log")), None)
+    // The others get through between its look at the table and its publish.
+    let armed = Armed { point: "commit.before-publish", nth: 1, act: Act::Slow };
+    Process::start(command, &bench.logs.join(format!("writer-{writer}.log")), Some(armed))
 }

@@ -25,6 +25,8 @@ pub(crate) enum Act {
     Term,
     Stop,
     Panic,
+    /// It takes a rest of some milliseconds there, each time.
+    Slow,
 }
 
 /// A fault point that a process is started with.
@@ -43,6 +45,7 @@ impl Armed {
             Act::Term => "term",
             Act::Stop => "stop",
             Act::Panic => "panic",
+            Act::Slow => "slow",
         };
         format!("{}:{}:{act}", self.point, self.nth)
     }
