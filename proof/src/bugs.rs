@@ -23,19 +23,22 @@ const fn catch(bug: Bug, by: &'static [&'static str]) -> Catch {
     Catch { bug, by }
 }
 
+/// Each mistake that the simulator knows shows in the first ten; the same seeds pass without it.
+const FEW_SEEDS: &[&str] = &["sim", "--seeds", "200"];
+
 const CATCHES: [Catch; 12] = [
-    catch(Bug::S1StockCommit, &["sim"]),
-    catch(Bug::S2UnavailableIsNotApplied, &["sim"]),
-    catch(Bug::S3DeleteAfterUnknown, &["sim"]),
-    catch(Bug::S4CurrentSnapshotOnly, &["sim"]),
-    catch(Bug::S5GreaterOrEqual, &["sim"]),
-    catch(Bug::S6OwnPartitionsOnly, &["sim"]),
+    catch(Bug::S1StockCommit, FEW_SEEDS),
+    catch(Bug::S2UnavailableIsNotApplied, FEW_SEEDS),
+    catch(Bug::S3DeleteAfterUnknown, FEW_SEEDS),
+    catch(Bug::S4CurrentSnapshotOnly, FEW_SEEDS),
+    catch(Bug::S5GreaterOrEqual, FEW_SEEDS),
+    catch(Bug::S6OwnPartitionsOnly, FEW_SEEDS),
     catch(Bug::S7LastOffsetPlusOne, &["topics", "--only", "aborted"]),
     catch(Bug::S8ResetToLatest, &["topics", "--only", "retention"]),
     catch(Bug::S9TopicIdIgnored, &["topics", "--only", "recreated"]),
-    catch(Bug::S10RejectAfterPosition, &["sim"]),
+    catch(Bug::S10RejectAfterPosition, FEW_SEEDS),
     catch(Bug::S11AssignThenSeek, &["topics", "--only", "seek"]),
-    catch(Bug::S12TableLogged, &["secrets"]),
+    catch(Bug::S12TableLogged, &["secrets", "--only", "succeeds"]),
 ];
 
 /// A suite that has not noticed by then does not notice.
