@@ -1,18 +1,21 @@
-//! Every suite, one after the other, and the table of what they found.
+//! Every suite, and the table of what they found.
 //!
-//! Each runs as a process of its own, so that none can spoil another's memory or threads; a suite that fails
+//! In CI's size those that need no server run beside those that do: these mostly wait. In a release's size all run one after
+//! the other, so that their figures are of a quiet machine. Each runs as a process of its own, so that none can spoil another's memory or threads; a suite that fails
 //! does not keep the others from running. It must never report a suite that did not run in this very run.
 
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
+use std::thread;
 use std::time::Instant;
 
-use anyhow::{Context, Result};
+use anyhow::{Context, Result, anyhow, ensure};
 
 use crate::SuiteArgs;
 use crate::report::{self, Machine, Outcome, SUITES};
+use crate::size::Size;
 
-/// Those that need no Docker; they come first, and the others share one set of servers.
+/// Those that need no Docker; the others share one set of servers.
 const WITHOUT_SERVERS: [&str; 5] = ["sim", "kill", "soak", "workers", "input"];
 
 #[derive(Debug, Clone, clap::Args)]
@@ -47,18 +50,32 @@ fn run_all(args: &AllArgs) -> Result<bool> {
         let named = args.only.is_empty() || args.only.iter().any(|only| only == suite);
         named && (!args.without_servers || WITHOUT_SERVERS.contains(suite))
     };
-    let wanted: Vec<_> = SUITES.into_iter().filter(wanted).collect();
-    let (mut outcomes, mut broken) = (Vec::new(), Vec::new());
-    for (number, suite) in wanted.iter().enumerate() {
-        eprintln!("=== {suite} ({}/{}, {})", number + 1, wanted.len(), size.name());
-        match one(suite, &args.suite, folder)? {
-            Some(outcome) => outcomes.push(outcome),
-            None => broken.push(*suite),
-        }
-    }
-    if wanted.iter().any(|suite| !WITHOUT_SERVERS.contains(suite)) {
+    let wanted = SUITES.into_iter().filter(wanted);
+    let (alone, serving): (Vec<_>, Vec<_>) =
+        wanted.partition(|suite| WITHOUT_SERVERS.contains(suite));
+    let several = |suites: &[&'static str]| -> Result<Vec<(&'static str, Option<Outcome>)>> {
+        suites.iter().map(|suite| Ok((*suite, one(suite, &args.suite, folder)?))).collect()
+    };
+    let found = if size == Size::Ci {
+        thread::scope(|scope| {
+            let beside = scope.spawn(|| several(&alone));
+            let served = several(&serving);
+            let alone = beside.join().map_err(|_| anyhow!("a thread of this program panicked"))?;
+            Ok::<_, anyhow::Error>([alone?, served?].concat())
+        })
+    } else {
+        several(&alone).and_then(|alone| Ok([alone, several(&serving)?].concat()))
+    };
+    if !serving.is_empty() {
         let down = prove(&["servers", "down"]).status()?;
-        anyhow::ensure!(down.success(), "the servers can't be removed: {down}");
+        ensure!(down.success(), "the servers can't be removed: {down}");
+    }
+    let (mut outcomes, mut broken) = (Vec::new(), Vec::new());
+    for (suite, outcome) in found? {
+        match outcome {
+            Some(outcome) => outcomes.push(outcome),
+            None => broken.push(suite),
+        }
     }
     report::show_summary(&outcomes);
     for suite in &broken {
@@ -70,6 +87,7 @@ fn run_all(args: &AllArgs) -> Result<bool> {
 /// What one suite found, or `None` when it ended without saying.
 fn one(suite: &str, args: &SuiteArgs, folder: &Path) -> Result<Option<Outcome>> {
     let begun = now();
+    eprintln!("=== {suite} ({})", args.size.name());
     Outcome::forget(suite, folder)?;
     let status = prove(&[suite])
         .args(["--size", args.size.name(), "--seed", &args.seed.to_string()])

@@ -1,5 +1,7 @@
 //! A table on a disk with everything that may be left over, and everything that must stay.
 
+#![allow(clippy::disallowed_methods, reason = "the age of a file on a disk is counted from now")]
+
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::path::{Path, PathBuf};

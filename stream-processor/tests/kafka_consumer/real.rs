@@ -10,6 +10,7 @@ use lakehouse::ids::{Offset, PartitionId};
 use rdkafka::ClientConfig;
 use rdkafka::admin::{AdminClient, AdminOptions, NewPartitions, NewTopic, TopicReplication};
 use rdkafka::client::DefaultClientContext;
+use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaErrorKind, Rebalance};
 
@@ -46,7 +47,7 @@ impl Topic {
 
     fn partitions_led(&self) -> usize {
         let known = self.admin.inner().fetch_metadata(Some(&self.name), PATIENCE).unwrap();
-        let partitions = known.topics().iter().flat_map(|topic| topic.partitions());
+        let partitions = known.topics().iter().flat_map(MetadataTopic::partitions);
         partitions
             .filter(|partition| partition.error().is_none() && partition.leader() >= 0)
             .count()
