@@ -72,7 +72,7 @@ impl LakehouseSettings {
 pub struct Lakehouse {
     pub(crate) catalog: Arc<dyn Catalog>,
     pub(crate) store: Store,
-    pub(crate) snapshots_kept: usize,
+    snapshots_kept: usize,
     pauses: retry::Pauses,
 }
 

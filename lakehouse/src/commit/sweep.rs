@@ -21,11 +21,7 @@ use crate::{Error, Kind, Result};
 ///
 /// - [`Kind::Refused`]: the table has no position that can be believed; it is not ours to tidy.
 /// - [`Kind::Retry`]: a file of the snapshot was not written.
-pub(crate) async fn record(
-    fenced: FencedCatalog,
-    swept_ms: i64,
-    snapshots_kept: usize,
-) -> Result<Answer> {
+pub(crate) async fn record(fenced: FencedCatalog, swept_ms: i64) -> Result<Answer> {
     let position = position(fenced.base().metadata())?;
     let swept_ms = swept(fenced.base().metadata())?.map_or(swept_ms, |before| before.max(swept_ms));
     let append = Append {
@@ -34,7 +30,8 @@ pub(crate) async fn record(
         ranges: &Ranges::default(),
         counts: Counts::default(),
         attempt: shell::uuid(),
-        snapshots_kept,
+        // To expire one would leave over its list, and the next pass would begin with that.
+        snapshots_kept: usize::MAX,
     };
     let swept = HashMap::from([(keys::SWEPT.to_owned(), swept_ms.to_string())]);
     let cache = ManifestCache::default();

@@ -101,7 +101,7 @@ impl Lakehouse {
             if choice.leftovers.is_empty() || !how.delete {
                 return Ok(Tidied { choice, ..Tidied::default() });
             }
-            match sweep::record(fenced, cutoff.swept_ms, self.snapshots_kept).await? {
+            match sweep::record(fenced, cutoff.swept_ms).await? {
                 Answer::Committed(_) => return self.delete(choice).await,
                 Answer::Conflict => {}
                 // Whether it was applied shows when the table is read: if so, nothing is lost by doing it again.

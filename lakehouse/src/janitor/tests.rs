@@ -215,7 +215,7 @@ async fn a_commit_that_was_under_way_meets_another_table() {
     let stopped = FencedCatalog::read(&rig.lake.catalog, &ident).await.unwrap().unwrap();
     rig.age().await;
     assert!(rig.tidy(true).await.unwrap().deleted > 0);
-    let answer = sweep::record(stopped, 0, 5).await.unwrap();
+    let answer = sweep::record(stopped, 0).await.unwrap();
     assert!(matches!(answer, Answer::Conflict), "its base is gone");
     rig.check().await;
 }

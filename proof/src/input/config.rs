@@ -180,7 +180,9 @@ fn is_misplaced(text: &str) -> bool {
     let within = |address: &str| {
         let (place, query) = address.split_once('?').unwrap_or((address, ""));
         let host = place.rsplit_once('@').map_or(place, |(_, host)| host);
-        place.contains("://") && !host.contains(CANARY)
+        // A path is none, whatever is in it.
+        let path = ["sqlite:", "file:"].iter().any(|scheme| place.starts_with(scheme));
+        !path && place.contains("://") && !host.contains(CANARY)
             || query.contains(CANARY) && !place.contains(CANARY)
     };
     let shown = |line: &str| {

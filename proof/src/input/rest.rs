@@ -20,6 +20,8 @@ use super::mutate;
 
 /// In every answer of the corpus: a server repeats what it was sent.
 const TOKEN: &str = "c4n4ry-token";
+/// How an error begins that is about the connection.
+const UNHEARD: &str = "the catalog did not answer";
 /// An error is read by people.
 const SAID_CHARS_MAX: usize = 2_000;
 
@@ -165,6 +167,10 @@ impl Answer {
             Heard::Committed => Err(format!("{status:?} was taken for committed")),
             Heard::Conflict if matches!(status, Some(409) | None) => Ok("conflict"),
             Heard::Conflict => Err(format!("{status:?} was taken for a conflict")),
+            // Asked by a connection that the answer before had broken: nothing was heard.
+            Heard::Unknown(Kind::Retry, said) if said.starts_with(UNHEARD) => {
+                fit_to_be_shown(said).map(|()| "no answer")
+            }
             Heard::Unknown(_, said) if status == Some(409) => {
                 Err(format!("409 was not taken for a conflict: {said}"))
             }

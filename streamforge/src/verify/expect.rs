@@ -76,8 +76,11 @@ fn read(payload: Option<&[u8]>) -> Result<(String, Option<Row>), &'static str> {
     }
     let text = std::str::from_utf8(payload).map_err(|_| "invalid_utf8")?;
     sound(text)?;
-    let value: Pairs = serde_json::from_str(text)
-        .map_err(|err| if err.is_data() { "not_an_object" } else { "invalid_utf8" })?;
+    if !text.trim_start_matches([' ', '\n', '\r', '\t']).starts_with('{') {
+        return Err("not_an_object");
+    }
+    // It is sound JSON, so what is left is a key that is no text.
+    let value: Pairs = serde_json::from_str(text).map_err(|_| "invalid_utf8")?;
     let mut fields = BTreeMap::new();
     for (key, value) in value.0 {
         if DECLARED.contains(&key.as_str()) && fields.insert(key, value).is_some() {
@@ -264,6 +267,7 @@ mod tests {
         check(&"[".repeat(200), "nesting_too_deep");
         check(&format!("x{}", "[".repeat(200)), "invalid_json");
         check(r#"{"\ud800":1}"#, "invalid_utf8");
+        check(r#" "\ud800""#, "not_an_object");
     }
 
     #[test]
