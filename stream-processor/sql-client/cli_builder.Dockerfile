@@ -6,8 +6,8 @@ FROM ${MAVEN_IMAGE} AS parts
 WORKDIR /parts
 COPY pom.xml .
 # Flink brings its own of those that are left out.
-RUN --mount=type=cache,target=/root/.m2/repository,sharing=locked \
-    mvn --batch-mode --quiet org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
+RUN --mount=type=cache,target=/var/cache/maven,sharing=locked \
+    mvn --batch-mode --quiet -Dmaven.repo.local=/var/cache/maven org.apache.maven.plugins:maven-dependency-plugin:3.8.1:copy-dependencies \
       -DincludeScope=runtime -DexcludeArtifactIds=slf4j-api,jsr305,snappy-java -DoutputDirectory=lib
 
 FROM ${FLINK_IMAGE}

@@ -5,6 +5,7 @@ pub mod demo;
 pub mod handover;
 pub mod provision;
 pub mod query;
+pub mod tables;
 pub mod tidy;
 pub mod verify;
 

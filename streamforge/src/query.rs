@@ -1,7 +1,6 @@
 //! SQL over the tables, by `DataFusion` reading the Avro files of one snapshot of each.
 
 use std::io::Write;
-use std::path::PathBuf;
 use std::str::FromStr;
 use std::sync::Arc;
 
@@ -14,12 +13,10 @@ use clap::{Args, ValueEnum};
 use datafusion::prelude::{SessionConfig, SessionContext};
 use lakehouse::commit::{AsOf, Lakehouse, ReadTable};
 use lakehouse::ids::SnapshotId;
-use stream_processor::config::LakehouseArgs;
 use stream_processor::job::Job;
 
-use crate::demo::Place;
-use crate::job_text::JobText;
 use crate::show;
+use crate::tables::TablesArgs;
 
 /// The catalog's name on the platform: the same query runs in both places.
 const CATALOG: &str = "iceberg_data_lake";
@@ -37,15 +34,9 @@ ICEBERG_CATALOG_URI names.
 pub struct QueryArgs {
     /// The query; tables are `processed_conversions` and `rejected_events`
     pub sql: String,
-    /// The folder of a demo; the newest demo's when absent and no catalog is named
-    #[arg(long, env = "DEMO_DIR")]
-    pub dir: Option<PathBuf>,
-    /// Where the tables of a platform are.
+    /// Which tables.
     #[command(flatten)]
-    pub lakehouse: LakehouseArgs,
-    /// The job file, which names the tables; found as the demo finds it when absent
-    #[arg(long, env = "JOB_FILE")]
-    pub job: Option<PathBuf>,
+    pub tables: TablesArgs,
     /// How the rows are written
     #[arg(long, value_enum, default_value_t = Format::Table)]
     pub format: Format,
@@ -184,12 +175,8 @@ impl Tables {
 ///
 /// There are no tables, a setting is missing, or the query is wrong.
 pub async fn query(args: QueryArgs) -> Result<()> {
-    let settings = if args.dir.is_none() && args.lakehouse.name_a_catalog() {
-        args.lakehouse.settings()?
-    } else {
-        Place::existing(args.dir.as_deref())?.lakehouse()
-    };
-    let tables = Tables::of(&JobText::load(args.job.as_deref())?.parse()?);
+    let settings = args.tables.settings()?;
+    let tables = Tables::of(&args.tables.job()?);
     let lake = Lakehouse::open(&settings).await?;
     if args.snapshots {
         return tables.show_snapshots(&lake, &args.sql).await;

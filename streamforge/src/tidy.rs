@@ -2,21 +2,19 @@
 //!
 //! Owns when it is done and what is told of it. What may go is the janitor's to say (`lakehouse::janitor`).
 
-use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::{Context, Result, ensure};
 use clap::Args;
-use lakehouse::commit::Lakehouse;
+use lakehouse::commit::{Lakehouse, LakehouseSettings};
 use lakehouse::janitor::{FILES_MAX, RETENTION_MIN, Tidied, Tidying};
-use stream_processor::config::{LakehouseArgs, duration};
+use stream_processor::config::duration;
 use tokio_util::sync::CancellationToken;
 use tracing::error;
 
-use crate::demo::Place;
-use crate::job_text::JobText;
 use crate::query::Tables;
 use crate::show;
+use crate::tables::TablesArgs;
 
 /// What `--help` says.
 pub const LONG_ABOUT: &str = "\
@@ -30,15 +28,9 @@ them; with --delete they are deleted. It is safe beside running processors.
 /// Looks for leftovers of a demo, or of a platform.
 #[derive(Args, Clone, Debug)]
 pub struct TidyArgs {
-    /// The folder of a demo; the newest demo's when absent and no catalog is named
-    #[arg(long, env = "DEMO_DIR")]
-    pub dir: Option<PathBuf>,
-    /// Where the tables of a platform are.
+    /// Which tables.
     #[command(flatten)]
-    pub lakehouse: LakehouseArgs,
-    /// The job file, which names the tables; found as the demo finds it when absent
-    #[arg(long, env = "JOB_FILE")]
-    pub job: Option<PathBuf>,
+    pub tables: TablesArgs,
     /// How long a file must have been there; more than any upload takes from its begin to its commit
     #[arg(long, env = "TIDY_RETENTION", default_value = "24h", value_parser = duration, value_name = "TIME")]
     pub retention: Duration,
@@ -56,12 +48,8 @@ pub struct TidyArgs {
 ///
 /// A setting is wrong, or a table can't be tidied: nothing of it is deleted then, and the others are done.
 pub async fn tidy(args: TidyArgs, stop: CancellationToken) -> Result<()> {
-    let settings = if args.dir.is_none() && args.lakehouse.name_a_catalog() {
-        args.lakehouse.settings()?
-    } else {
-        Place::existing(args.dir.as_deref())?.lakehouse()
-    };
-    let tables = Tables::of(&JobText::load(args.job.as_deref())?.parse()?);
+    let settings = args.tables.settings()?;
+    let tables = Tables::of(&args.tables.job()?);
     let how = Tidying::new(args.retention, FILES_MAX, args.delete).with_context(|| {
         format!("--retention must be {} h or more", RETENTION_MIN.as_secs() / 3_600)
     })?;
@@ -80,7 +68,7 @@ pub async fn tidy(args: TidyArgs, stop: CancellationToken) -> Result<()> {
 }
 
 async fn pass(
-    settings: &lakehouse::commit::LakehouseSettings,
+    settings: &LakehouseSettings,
     tables: &Tables,
     how: &Tidying,
     delete: bool,

@@ -204,17 +204,16 @@ impl Servers {
     pub fn waiting(&self) -> Vec<Waiting> {
         let operations = lock(&self.shared.operations);
         let shown = operations.waiting.iter().map(|(id, operation)| {
-            let (call, of) = match &operation.request {
-                Request::Load(ident) => (Call::Load, ident.name().to_owned()),
-                Request::Create(ident, _) => (Call::Create, ident.name().to_owned()),
-                Request::Publish { ident, .. } => (Call::Publish, ident.name().to_owned()),
-                Request::Put { path, .. } => (Call::Put, path.to_string()),
+            let (call, of, base) = match &operation.request {
+                Request::Load(ident) => (Call::Load, ident.name().to_owned(), None),
+                Request::Create(ident, _) => (Call::Create, ident.name().to_owned(), None),
+                Request::Publish { ident, base, .. } => {
+                    let base = lock(&self.shared.states).get(base).copied();
+                    (Call::Publish, ident.name().to_owned(), base)
+                }
+                Request::Put { path, .. } => (Call::Put, path.to_string(), None),
             };
             let heard = operation.slot.strong_count() > 0;
-            let base = match &operation.request {
-                Request::Publish { base, .. } => lock(&self.shared.states).get(base).copied(),
-                _ => None,
-            };
             Waiting { id: *id, host: operation.host, call, of, base, heard }
         });
         shown.collect()
