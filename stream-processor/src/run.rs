@@ -17,7 +17,8 @@ use crate::kafka::Consumer;
 use crate::pipeline::smallest;
 use crate::shell::assembler::{Answer, Assembler};
 use crate::shell::ends::Asker;
-use crate::shell::reader::{self, Handover, Reader};
+use crate::shell::handover::{self, Handover};
+use crate::shell::reader::Reader;
 use crate::shell::witness::Witness;
 use crate::shell::worker::Worker;
 use crate::shell::{Command, HungUp};
@@ -64,7 +65,7 @@ async fn work(
     let (spent_in, spent_out) = crossbeam_channel::unbounded();
     let (command_in, command_out) = crossbeam_channel::unbounded();
     let answers = crossbeam_channel::unbounded();
-    let (change_in, change_out) = reader::changes();
+    let (change_in, change_out) = handover::changes();
 
     let handover = Handover {
         runtime: runtime.clone(),
@@ -107,7 +108,7 @@ async fn work(
             None => consumer.subscribe()?,
             Some(tables) => {
                 consumer.assign(&smallest(&tables))?;
-                change_in.send(reader::Change::Assigned(tables))?;
+                change_in.send(handover::Change::Assigned(tables))?;
             }
         }
         let probe = consumer.probe();

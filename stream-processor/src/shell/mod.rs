@@ -11,6 +11,7 @@
 
 pub(crate) mod assembler;
 pub(crate) mod ends;
+pub(crate) mod handover;
 pub(crate) mod reader;
 pub(crate) mod witness;
 pub(crate) mod worker;

@@ -9,19 +9,17 @@ use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context, Result, bail};
-use crossbeam_channel::{Receiver, RecvTimeoutError, SendTimeoutError, Sender, bounded, unbounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender};
 use lakehouse::ids::{Offset, PartitionId};
 use lakehouse::position::{Ranges, Source};
-use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tracing::{error, info, warn};
 
-use crate::kafka::{Batch, Consumer, KafkaErrorKind, Rebalance};
+use crate::kafka::{Batch, Consumer, KafkaErrorKind};
 use crate::pipeline::{Generation, Starts, smallest};
-use crate::sink::Sink;
 use crate::status::ReaderProgress;
 
-use super::assembler::positions;
+use super::handover::Change;
 use super::witness::same_source;
 use super::{Command, Flow, HungUp, RawChunk};
 
@@ -31,9 +29,6 @@ const POLL_MAX: usize = 2_000;
 const POLL_WAIT: Duration = Duration::from_millis(20);
 /// A pipe that is full for this long makes the reader pause, so that it can poll without taking records.
 const PAUSE_AFTER: Duration = Duration::from_millis(500);
-/// How long a rebalance waits for the last commit of the partitions that leave. The fence makes it safe
-/// to go on without.
-const RELEASE_MAX: Duration = Duration::from_secs(5);
 /// How often the broker's end of each partition is asked for.
 const WATERMARKS_EVERY: Duration = Duration::from_secs(1);
 /// How often the topic's identity is looked up again: a recreated topic keeps its name.
@@ -63,76 +58,6 @@ pub(crate) struct Reader {
 
 /// Offsets `[start, end)` of one partition.
 type Span = (Offset, Offset);
-
-/// What a rebalance did, told by the callback to the loop that runs it.
-#[derive(Debug)]
-pub(crate) enum Change {
-    /// A rebalance is over; partitions may have come before.
-    Joined,
-    Assigned(Vec<Starts>),
-    Revoked(Vec<PartitionId>, /* lost */ bool),
-    Failed(anyhow::Error),
-}
-
-/// The rebalance callback: reads the tables' positions, and settles what leaves.
-pub(crate) struct Handover {
-    pub(crate) runtime: Handle,
-    pub(crate) sinks: Vec<Sink>,
-    pub(crate) source: Source,
-    /// Where a partition begins that no table knows yet.
-    pub(crate) first: Starts,
-    pub(crate) output: Sender<Flow<RawChunk>>,
-    pub(crate) changes: Sender<Change>,
-}
-
-/// A handover and the channel on which the reader hears of it.
-pub(crate) fn changes() -> (Sender<Change>, Receiver<Change>) {
-    unbounded()
-}
-
-impl Handover {
-    /// Positions of every sink table in these partitions.
-    pub(crate) fn positions(&self, partitions: &[PartitionId]) -> Result<Vec<Starts>> {
-        let first = |p: &PartitionId| (*p, self.first.get(p).copied().unwrap_or(Offset::new(0)));
-        let wanted = partitions.iter().map(first).collect();
-        self.runtime.block_on(positions(&self.sinks, &self.source, &wanted))
-    }
-}
-
-impl Rebalance for Handover {
-    fn joined(&mut self) {
-        drop(self.changes.send(Change::Joined));
-    }
-
-    fn assigned(&mut self, partitions: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
-        lakehouse::faults::point("rebalance.assigned");
-        let (change, starts) = match self.positions(partitions) {
-            Ok(tables) => {
-                let starts = smallest(&tables);
-                info!(?starts, "partitions assigned");
-                (Change::Assigned(tables), starts)
-            }
-            Err(err) => (Change::Failed(err), BTreeMap::new()),
-        };
-        drop(self.changes.send(change));
-        starts
-    }
-
-    fn revoked(&mut self, partitions: &[PartitionId], lost: bool) {
-        info!(?partitions, lost, "partitions revoked");
-        lakehouse::faults::point("rebalance.revoked");
-        let (done, settled) = bounded::<()>(0);
-        let flow = Flow::Revoked(partitions.to_vec(), done);
-        if self.output.send_timeout(flow, RELEASE_MAX).is_ok() {
-            // The other side hangs up when all is settled.
-            if settled.recv_timeout(RELEASE_MAX) == Err(RecvTimeoutError::Timeout) {
-                warn!(?partitions, "not settled in time; the fence decides whose commit counts");
-            }
-        }
-        lakehouse::faults::point("rebalance.settled");
-        drop(self.changes.send(Change::Revoked(partitions.to_vec(), lost)));
-    }
-}
 
 impl Reader {
     /// Polls until told to stop, or until the topic can't be read on.
