@@ -57,7 +57,9 @@ async fn work(
     reporters: Reporters,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let Prepared { source, assign, first, sinks } = prepared;
+    let Prepared { source, assign, first, untouched, sinks } = prepared;
+    // Any other member is given partitions anew when it joins.
+    let suspects = if config.consumer.instance_id.is_some() { untouched } else { Vec::new() };
     let all: Vec<_> = first.keys().copied().collect();
     let runtime = Handle::current();
     let (raw_in, raw_out) = bounded(PIPE_CHUNKS);
@@ -116,6 +118,7 @@ async fn work(
         Reader {
             consumer,
             source,
+            suspects,
             output: raw_in,
             commands: command_out,
             spent: spent_out,

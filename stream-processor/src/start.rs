@@ -40,6 +40,8 @@ pub(crate) struct Prepared {
     pub(crate) assign: Option<Vec<PartitionId>>,
     /// Where each partition begins that no table knows yet.
     pub(crate) first: Starts,
+    /// Partitions of which no table has anything: nobody may have them.
+    pub(crate) untouched: Vec<PartitionId>,
     /// One for each `INSERT`, rejects last.
     pub(crate) sinks: Vec<Sink>,
 }
@@ -72,9 +74,10 @@ pub(crate) async fn prepare(job: &Job, config: &Config, reporters: &Reporters) -
     for (sink, starts) in sinks.iter().zip(&at) {
         ends.check(sink.name(), starts)?;
     }
+    let untouched = ends.untouched(&at);
     let names: Vec<&str> = sinks.iter().map(Sink::name).collect();
     info!(topic = job.source.topic, partitions = identity.partitions.len(), sinks = ?names, "ready");
-    Ok(Prepared { source, assign, first, sinks })
+    Ok(Prepared { source, assign, first, untouched, sinks })
 }
 
 /// What an operator looks for when the tables can't be reached.
@@ -131,6 +134,12 @@ struct Ends {
 impl Ends {
     fn are_below(&self, starts: &Starts) -> bool {
         starts.iter().any(|(p, at)| self.high.get(p).is_some_and(|high| high < at))
+    }
+
+    /// Partitions in which every table still stands at the first record.
+    fn untouched(&self, tables: &[Starts]) -> Vec<PartitionId> {
+        let stands = |p: &PartitionId, low: &Offset| tables.iter().all(|at| at.get(p) == Some(low));
+        self.low.iter().filter(|(p, low)| stands(p, low)).map(|(p, _)| *p).collect()
     }
 
     /// Fails closed where the topic no longer holds what the table wants next.

@@ -77,6 +77,24 @@ pub(super) fn grown(stage: &Stage) -> Result<Found> {
     Ok(Found::new(4, detail).judged(scene.judge()?))
 }
 
+/// Partitions are added while the only member of a group is away. It is static, so the group does not share out anew when
+/// it returns.
+pub(super) fn grown_meanwhile(stage: &Stage) -> Result<Found> {
+    let mut scene = stage.scene("grown_meanwhile", 1)?;
+    scene.send(Codec::None, purchases(0, 300, 1))?;
+    let spawn = scene.spawn_member("one");
+    let mut processor = scene.start(&spawn)?;
+    scene.settle(&mut [&mut processor])?;
+    processor.stop()?;
+    scene.topic.grow(4)?;
+    scene.send(Codec::None, purchases(10_000, 300, 4))?;
+    let mut processor = scene.start(&spawn)?;
+    let took = scene.settle(&mut [&mut processor])?;
+    processor.stop()?;
+    let detail = format!("1 → 4 while stopped; lag 0 {:.1} s after a restart", took.as_secs_f64());
+    Ok(Found::new(3, detail).judged(scene.judge()?))
+}
+
 /// The group's offsets stand before, and then behind, the table's position. Nobody may start from them.
 pub(super) fn lying_group(stage: &Stage) -> Result<Found> {
     let mut scene = stage.scene("lying_group", 2)?;

@@ -43,6 +43,7 @@ const CASES: &[Case<Stage>] = &[
     Case { name: "log truncated while it is read", run: shrunk::truncated_meanwhile },
     Case { name: "assigned, not seeked: group offsets that lie", run: identity::lying_group },
     Case { name: "partitions added", run: identity::grown },
+    Case { name: "partitions added while a static member is away", run: identity::grown_meanwhile },
     Case { name: "compaction holes", run: gaps::compacted },
     Case { name: "every codec", run: records::codecs },
     Case { name: "records of 10 MB", run: records::huge },

@@ -63,6 +63,16 @@ impl Consumer {
         self.client.subscribe()
     }
 
+    /// Gives all partitions back and joins the group again, so that its partitions are shared out anew: a static member
+    /// that restarts gets what it had, even if the topic has grown meanwhile.
+    ///
+    /// # Errors
+    ///
+    /// [`KafkaErrorKind::Retry`]: the client is shutting down.
+    pub fn rejoin(&mut self) -> Result<(), KafkaError> {
+        self.client.rejoin()
+    }
+
     /// Reads exactly these partitions from these offsets on, without a group and without [`Rebalance`].
     ///
     /// # Errors

@@ -47,6 +47,8 @@ const STOP_FOLLOWS: Duration = Duration::from_secs(1);
 pub(crate) struct Reader {
     pub(crate) consumer: Consumer,
     pub(crate) source: Source,
+    /// If some of these aren't ours after the first join, they may be nobody's: the group is joined once more.
+    pub(crate) suspects: Vec<PartitionId>,
     pub(crate) output: Sender<Flow<RawChunk>>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) spent: Receiver<Arc<Batch>>,
@@ -277,7 +279,7 @@ impl Reading {
             }
             Change::Joined => {
                 self.joined = true;
-                Ok(())
+                self.suspect()
             }
             Change::Assigned(tables) => {
                 self.identify()?;
@@ -300,6 +302,17 @@ impl Reading {
                 Ok(())
             }
         }
+    }
+
+    /// After the first join.
+    fn suspect(&mut self) -> Result<()> {
+        let mut suspects = std::mem::take(&mut self.io.suspects);
+        suspects.retain(|partition| !self.held.contains_key(partition));
+        if !suspects.is_empty() {
+            info!(partitions = ?suspects, "no table has records of these: joining anew, so that somebody reads them");
+            self.io.consumer.rejoin()?;
+        }
+        Ok(())
     }
 
     fn stand_at(&mut self, tables: &[Starts]) {

@@ -121,6 +121,13 @@ impl Client {
         outcome(unsafe { sys::rd_kafka_subscribe(self.rk(), list.as_ptr()) }, "subscribing")
     }
 
+    /// Gives everything back and joins the group again, as a new member does.
+    pub(in super::super) fn rejoin(&self) -> Result<(), KafkaError> {
+        // SAFETY: a valid client. librdkafka keeps the subscription that follows until all is given back.
+        outcome(unsafe { sys::rd_kafka_unsubscribe(self.rk()) }, "leaving the group")?;
+        self.subscribe()
+    }
+
     /// Reads these partitions, and no others, without a group.
     pub(in super::super) fn assign(
         &self,
