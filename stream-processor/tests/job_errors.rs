@@ -366,6 +366,23 @@ fn files_that_are_not_whole() {
 }
 
 #[test]
+fn an_error_within_many_parentheses_is_found_in_time() {
+    let told = |condition: &str| {
+        let job = PIPELINE.replace("transaction_value > 50", condition);
+        Job::parse(&job).unwrap_err().to_string()
+    };
+    for open in ["SUBSTRING(", "f(", "(", "CAST(", "x IN (", "CASE WHEN (", "- (", "EXISTS("] {
+        // As deep as it may be, and each level is read twice; one deeper is refused at once.
+        let deepest = open.repeat(16);
+        assert!(!told(&format!("{deepest} transaction_value >")).contains("in each other"));
+        let deeper = open.repeat(120);
+        assert!(told(&format!("{deeper} transaction_value >")).contains("in each other"));
+    }
+    let sound = format!("{}transaction_value > 50{}", "(".repeat(16), ")".repeat(16));
+    Job::parse(&PIPELINE.replace("transaction_value > 50", &sound)).unwrap();
+}
+
+#[test]
 fn an_endless_expression_is_refused_and_does_not_end_the_process() {
     let endless = |condition: &str| {
         let job = PIPELINE.replace("transaction_value > 50", condition);
@@ -381,7 +398,11 @@ fn an_endless_expression_is_refused_and_does_not_end_the_process() {
         format!("{comparison} AND {}", "(".repeat(100_000)),
     ] {
         let said = endless(&condition);
-        let told = ["an expression of more than 1000 words", "nested too deeply"];
+        let told = [
+            "an expression of more than 1000 words",
+            "nested too deeply",
+            "more than 16 parentheses in each other",
+        ];
         assert!(told.iter().any(|words| said.contains(words)), "{said}");
     }
     let list = vec!["'x'"; 20_000].join(", ");

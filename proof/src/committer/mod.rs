@@ -27,6 +27,9 @@ pub(crate) use rows::{source, spec};
 pub(crate) const SHARED: [(i32, i64); 2] = [(0, 0), (1, 100)];
 /// Longer than any commit that is not stuck.
 const COMMIT_MAX: Duration = Duration::from_mins(1);
+/// What a committer says that waits at its gate.
+pub(crate) const AT_GATE: &str = "ready to commit";
+const GATE_TICK: Duration = Duration::from_millis(2);
 
 /// What a committer is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -45,6 +48,9 @@ pub(crate) struct CommitterArgs {
     /// Rows of one batch of the own partition
     #[arg(long, default_value_t = 500)]
     batch: i64,
+    /// Commit nothing before this file is there
+    #[arg(long)]
+    gate: Option<PathBuf>,
     /// Where the account of the own partition goes
     #[arg(long)]
     report: Option<PathBuf>,
@@ -101,6 +107,12 @@ async fn own(sink: &SinkTable, partition: i32, args: &CommitterArgs) -> Result<(
     let (rows, report) = args.rows.zip(args.report.as_ref()).context("--rows and --report")?;
     let mut account = Account::default();
     let mut position = sink.pin(&source(), &starts(&[(partition, 0)])).await?;
+    if let Some(gate) = &args.gate {
+        eprintln!("{AT_GATE}");
+        while !gate.exists() {
+            tokio::time::sleep(GATE_TICK).await;
+        }
+    }
     loop {
         let at = next(&position, partition)?;
         if at >= rows {

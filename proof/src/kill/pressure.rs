@@ -10,7 +10,7 @@ use anyhow::{Context as _, Result, bail, ensure};
 
 use super::Bench;
 use super::process::{Act, Armed, Process};
-use crate::committer::{Account, count};
+use crate::committer::{AT_GATE, Account, count};
 use crate::report::Outcome;
 
 /// Writers of one table, each with a partition of its own, so that each conflict is followed by success.
@@ -18,6 +18,7 @@ const WRITERS: u32 = 24;
 const BATCH_ROWS: u64 = 250;
 /// The share of attempts that must have met a conflict.
 const CONFLICTS_MIN: f64 = 0.6;
+const START_MAX: Duration = Duration::from_mins(2);
 const HOURS_MAX: Duration = Duration::from_hours(1);
 
 /// Writes `rows` rows.
@@ -30,6 +31,17 @@ pub(super) async fn hammer(bench: &Bench, rows: u64, outcome: &mut Outcome) -> R
     for writer in 0..WRITERS {
         writers.push(start(bench, &folder, writer, each)?);
     }
+    // All at once: whoever starts early would have the table for itself.
+    for writer in &mut writers {
+        while !writer.log().contains(AT_GATE) {
+            ensure!(begun.elapsed() < START_MAX, "a writer is not ready: {}", writer.tail());
+            if let Some(status) = writer.ended()? {
+                bail!("a writer ended with {status}: {}", writer.tail());
+            }
+            tokio::time::sleep(Duration::from_millis(10)).await;
+        }
+    }
+    std::fs::write(gate(&folder), "")?;
     for writer in &mut writers {
         let Some(status) = writer.wait(HOURS_MAX.saturating_sub(begun.elapsed()))? else {
             bail!("a writer is not done after {HOURS_MAX:?}: {}", writer.tail());
@@ -79,6 +91,10 @@ fn report(folder: &Path, writer: u32) -> std::path::PathBuf {
     folder.join(format!("writer-{writer}.json"))
 }
 
+fn gate(folder: &Path) -> std::path::PathBuf {
+    folder.join("gate")
+}
+
 fn start(bench: &Bench, folder: &Path, writer: u32, rows: u64) -> Result<Process> {
     let mut command = Command::new(std::env::current_exe()?);
     command
@@ -86,6 +102,8 @@ fn start(bench: &Bench, folder: &Path, writer: u32, rows: u64) -> Result<Process
         .arg(folder)
         .args(["--own", &writer.to_string(), "--rows", &rows.to_string()])
         .args(["--batch", &BATCH_ROWS.to_string()])
+        .arg("--gate")
+        .arg(gate(folder))
         .arg("--report")
         .arg(report(folder, writer));
     // The others get through between its look at the table and its publish.

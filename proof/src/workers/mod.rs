@@ -20,6 +20,8 @@ use rig::{Rig, Round};
 const WORKERS: [usize; 4] = [1, 2, 4, 8];
 /// What the settled workers may waste, as a share of all publishes.
 const WASTED_MAX: f64 = 0.10;
+/// In CI's size other suites take the processors meanwhile.
+const WASTED_MAX_BESIDE_OTHERS: f64 = 0.20;
 
 /// Where the tables are.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, clap::ValueEnum)]
@@ -64,14 +66,19 @@ pub(crate) fn run(args: &WorkersArgs) -> Result<Outcome> {
                 rig.run(workers, measured).await
             })
             .with_context(|| format!("{workers} workers"))?;
-        told(&mut outcome, workers, &round);
+        told(
+            &mut outcome,
+            workers,
+            &round,
+            args.suite.size.of(WASTED_MAX_BESIDE_OTHERS, WASTED_MAX),
+        );
     }
     outcome.seconds = begun.elapsed().as_secs_f64();
     Ok(outcome)
 }
 
 /// One case for each number of workers, with what it is about.
-fn told(outcome: &mut Outcome, workers: usize, round: &Round) {
+fn told(outcome: &mut Outcome, workers: usize, round: &Round, wasted_max: f64) {
     let Round { settling, settled, verdict } = round;
     let all = settling.and(settled);
     let detail = format!(
@@ -85,7 +92,7 @@ fn told(outcome: &mut Outcome, workers: usize, round: &Round) {
         all.took_ms(0.99),
     );
     tell(&format!("{workers} workers: {detail}"));
-    let held = verdict.is_clean() && settled.wasted() <= WASTED_MAX;
+    let held = verdict.is_clean() && settled.wasted() <= wasted_max;
     outcome.case(&format!("workers on one table: {workers}"), settled.commits(), held, detail);
     outcome.verdict(verdict);
     outcome.figure(&format!("wasted_share_{workers}"), rounded(all.wasted()));

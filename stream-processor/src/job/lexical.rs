@@ -59,6 +59,8 @@ fn refuse_look_alikes(text: &str, tokens: &[TokenWithSpan]) -> Result<()> {
 /// Words and signs in one expression, those of its lists left out. Expressions are trees, and a chain of operators is
 /// as deep as it is long: beyond this the stack would not hold it.
 const WORDS_MAX: usize = 1_000;
+/// Parentheses in each other. `sqlparser` reads what it does not understand twice in each of them.
+const NESTED_MAX: usize = 16;
 
 /// Refuses an expression, or a type, that is too long to be worked on.
 fn refuse_endless(tokens: &[TokenWithSpan]) -> Result<()> {
@@ -82,7 +84,12 @@ fn refuse_endless(tokens: &[TokenWithSpan]) -> Result<()> {
                 }
             }
         }
-        if words > WORDS_MAX || open.len() > WORDS_MAX {
+        // The first of `open` is outside of all parentheses.
+        if open.len() > NESTED_MAX + 1 {
+            let text = format!("more than {NESTED_MAX} parentheses in each other");
+            return Err(JobError::at(*span, text).hint("close one, or write the condition flatter"));
+        }
+        if words > WORDS_MAX {
             return Err(JobError::at(
                 *span,
                 format!("an expression of more than {WORDS_MAX} words"),

@@ -265,6 +265,10 @@ fn day(text: &str) -> Option<Cell> {
 /// Splits off the digits after the seconds, cut to `precision`, as microseconds.
 fn fraction(text: &str, precision: usize) -> Option<(String, i64)> {
     let Some((head, tail)) = text.split_once('.') else { return Some((text.to_owned(), 0)) };
+    // Behind the seconds, and nowhere else.
+    if head.len() != "0000-00-00T00:00:00".len() {
+        return None;
+    }
     let end = tail.find(|char: char| !char.is_ascii_digit()).unwrap_or(tail.len());
     let (digits, zone) = tail.split_at(end);
     if digits.is_empty() || digits.len() > 9 {
