@@ -7,11 +7,21 @@ use std::path::Path;
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use anyhow::{Context, Result, ensure};
+use anyhow::{Context, Result, anyhow, ensure};
 use lakehouse::faults::{BUG, Bug};
 
 use crate::SuiteArgs;
 use crate::report::Outcome;
+use crate::servers::{Servers, ServersArgs, TURN_IS_HELD};
+
+/// What the suite is told.
+#[derive(Debug, Clone, clap::Args)]
+pub(crate) struct BugsArgs {
+    #[command(flatten)]
+    pub(crate) suite: SuiteArgs,
+    #[command(flatten)]
+    pub(crate) servers: ServersArgs,
+}
 
 /// What one mistake is to be caught by: a command of this program.
 struct Catch {
@@ -44,35 +54,64 @@ const CATCHES: [Catch; 12] = [
 /// A suite that has not noticed by then does not notice.
 const NOTICED_MAX: Duration = Duration::from_mins(4);
 
-/// Makes every mistake, and the same run without it.
-pub(crate) fn run(args: &SuiteArgs) -> Result<Outcome> {
+/// Makes every mistake, and the same run without it. Suites run side by side; each is one that kills no server.
+pub(crate) fn run(args: &BugsArgs) -> Result<Outcome> {
     let begun = now();
-    let mut outcome = Outcome::new("bugs", args.size);
+    let mut outcome = Outcome::new("bugs", args.suite.size);
     let folder = tempfile::tempdir()?;
-    let mut sound: Vec<&[&str]> = Vec::new();
-    let mut caught = 0_u64;
-    for Catch { bug, by } in &CATCHES {
-        if !sound.contains(by) {
-            let (passed, _) = suite(by, None, folder.path())?;
-            ensure!(passed, "`prove {}` fails without any mistake: see its output", by.join(" "));
-            sound.push(by);
+    let _servers = Servers::start(&args.servers, &[])?;
+    let mut groups: Vec<Vec<&Catch>> = Vec::new();
+    for one in &CATCHES {
+        match groups.iter_mut().find(|group| group[0].by == one.by) {
+            Some(group) => group.push(one),
+            None => groups.push(vec![one]),
         }
-        let (passed, took) = suite(by, Some(*bug), folder.path())?;
-        eprintln!(
-            "{}: {} after {:.1} s",
-            bug.code(),
-            if passed { "NOT caught" } else { "caught" },
-            took.as_secs_f64()
-        );
-        caught += u64::from(!passed);
-        let detail = format!("by `prove {}` after {:.1} s", by.join(" "), took.as_secs_f64());
-        outcome.case(&format!("{bug:?}"), 1, !passed, detail);
-        outcome
-            .figure(&format!("{}_seconds", bug.code()), (took.as_secs_f64() * 10.0).round() / 10.0);
     }
-    outcome.figure("seeded bugs", format!("{caught}/{}", CATCHES.len()));
+    let caught: Vec<Caught> = std::thread::scope(|scope| {
+        let place = folder.path();
+        let start = |group| scope.spawn(move || of_one_suite(group, place));
+        let running: Vec<_> = groups.iter().map(Vec::as_slice).map(start).collect();
+        let mut caught = Vec::new();
+        for thread in running {
+            caught
+                .extend(thread.join().map_err(|_| anyhow!("a thread of this program panicked"))??);
+        }
+        Ok::<_, anyhow::Error>(caught)
+    })?;
+    for Catch { bug, .. } in &CATCHES {
+        let found = caught.iter().find(|caught| caught.code == bug.code());
+        let Caught { missed, by, seconds, .. } = found.context("every mistake was made")?;
+        let detail = format!("by `prove {by}` after {seconds:.1} s");
+        outcome.case(&format!("{bug:?}"), 1, !missed, detail);
+        outcome.figure(&format!("{}_seconds", bug.code()), (seconds * 10.0).round() / 10.0);
+    }
+    let count = caught.iter().filter(|caught| !caught.missed).count();
+    outcome.figure("seeded bugs", format!("{count}/{}", CATCHES.len()));
     outcome.seconds = begun.elapsed().as_secs_f64();
     Ok(outcome)
+}
+
+/// What came of one mistake.
+struct Caught {
+    code: String,
+    by: String,
+    missed: bool,
+    seconds: f64,
+}
+
+/// The mistakes that one suite is to catch, one after the other.
+fn of_one_suite(group: &[&Catch], folder: &Path) -> Result<Vec<Caught>> {
+    let by = group[0].by;
+    let (passed, _) = suite(by, None, folder)?;
+    ensure!(passed, "`prove {}` fails without any mistake: see its output", by.join(" "));
+    let mut caught = Vec::new();
+    for Catch { bug, .. } in group {
+        let (missed, took) = suite(by, Some(*bug), folder)?;
+        let (code, by, seconds) = (bug.code(), by.join(" "), took.as_secs_f64());
+        eprintln!("{code}: {} after {seconds:.1} s", if missed { "NOT caught" } else { "caught" });
+        caught.push(Caught { code, by, missed, seconds });
+    }
+    Ok(caught)
 }
 
 /// Whether a suite passes, and how long it took. Its words go to a file, shown where they surprise.
@@ -82,7 +121,8 @@ fn suite(by: &[&str], bug: Option<Bug>, folder: &Path) -> Result<(bool, Duration
     let out = std::fs::File::create(&log)?;
     let begun = now();
     let mut command = Command::new(std::env::current_exe()?);
-    command.args(by).arg("--results").arg(folder).stdin(Stdio::null());
+    let results = folder.join(by.join("-"));
+    command.args(by).arg("--results").arg(results).env(TURN_IS_HELD, "yes").stdin(Stdio::null());
     command.stdout(out.try_clone()?).stderr(out);
     match bug {
         Some(bug) => command.env(BUG, bug.code()),

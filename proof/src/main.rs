@@ -52,7 +52,7 @@ enum Command {
     /// Run every suite, one after the other
     All(all::AllArgs),
     /// Make each known mistake on purpose: one suite must notice
-    Bugs(SuiteArgs),
+    Bugs(bugs::BugsArgs),
     /// Play every fault against the real pipeline and commit, in memory, from seeds
     Sim(sim::SimArgs),
     /// Kill real processes at random and at every fault point
@@ -103,7 +103,7 @@ pub struct SuiteArgs {
 fn main() -> ExitCode {
     match Cli::parse().command {
         Command::All(args) => all::run(&args),
-        Command::Bugs(args) => told(bugs::run(&args), &args),
+        Command::Bugs(args) => told(bugs::run(&args), &args.suite),
         Command::Sim(args) => told(sim::run(&args), &args.suite),
         Command::Kill(args) => told(kill::run(&args), &args.suite),
         Command::Soak(args) => told(soak::run(&args), &args.suite),

@@ -125,8 +125,11 @@ impl ServersCommand {
 pub(crate) struct Servers {
     remove: bool,
     /// Held for as long as a suite uses the servers: two suites that kill would spoil each other's findings.
-    _turn: File,
+    _turn: Option<File>,
 }
+
+/// Set for a suite whose caller has the turn already, and starts no other that kills.
+pub(crate) const TURN_IS_HELD: &str = "PROOF_TURN_IS_HELD";
 
 #[allow(clippy::unused_self, reason = "whoever has it knows that the servers are up")]
 impl Servers {
@@ -268,14 +271,18 @@ fn is_running(service: Service) -> bool {
 }
 
 /// Waits for its turn with the servers.
-fn take_turn() -> Result<File> {
+#[expect(clippy::disallowed_methods, reason = "told by the calling suite, not by people")]
+fn take_turn() -> Result<Option<File>> {
+    if std::env::var_os(TURN_IS_HELD).is_some() {
+        return Ok(None);
+    }
     let path: PathBuf = std::env::temp_dir().join("streamforge-proof-servers.lock");
     let file = File::options().create(true).append(true).open(&path)?;
     if file.try_lock().is_err() {
         tell("servers: another suite uses them, waiting for my turn");
         until("another suite ends", Duration::from_mins(30), || Ok(file.try_lock().is_ok()))?;
     }
-    Ok(file)
+    Ok(Some(file))
 }
 
 /// A port of this machine: as the Compose file is told, or its default.

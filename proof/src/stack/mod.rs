@@ -5,6 +5,7 @@
 
 mod events;
 mod feed;
+mod lanes;
 mod processor;
 mod stage;
 mod tables;
@@ -27,6 +28,7 @@ use crate::servers::{ACCESS_KEY, SECRET_KEY, Servers, WAREHOUSE, until};
 
 pub(crate) use events::{Broken, purchase, purchase_of_bytes, purchase_of_fields};
 pub(crate) use feed::Feed;
+pub(crate) use lanes::Named;
 pub(crate) use processor::{Processor, Spawn, Stop};
 pub(crate) use stage::{Case, Found, Refuted, StackArgs, Stage, must, refuted};
 pub(crate) use tables::Stand;

@@ -1,19 +1,17 @@
-//! The cases of a suite, run one after the other on the same servers.
-//!
-//! Owns what tells a finding from a harness that broke: only a [`Refuted`] is a finding. Anything else says
-//! nothing of the product, and ends the suite with its own exit code.
+//! What the cases of a suite share: servers, a runtime, a place for logs, and how to say what was found.
 
 use std::fmt;
 use std::path::PathBuf;
 
-use anyhow::{Context, Result, bail};
+use anyhow::Result;
 use streamforge::verify::Verdict;
 use tokio::runtime::Runtime;
 
-use super::{Scene, words};
+use super::Scene;
+use super::lanes::{Lanes, Named};
 use crate::SuiteArgs;
 use crate::report::Outcome;
-use crate::servers::{Servers, ServersArgs, Service, now, tell};
+use crate::servers::{Servers, ServersArgs, Service, tell};
 
 /// What every suite on the real servers is told.
 #[derive(Debug, Clone, clap::Args)]
@@ -83,6 +81,12 @@ pub(crate) struct Case<S> {
     pub(crate) run: fn(&S) -> Result<Found>,
 }
 
+impl<S> Named for Case<S> {
+    fn name(&self) -> &'static str {
+        self.name
+    }
+}
+
 /// Servers, a runtime, and a place for logs.
 pub(crate) struct Stage {
     pub(crate) servers: Servers,
@@ -116,46 +120,20 @@ impl Stage {
         Scene::new(&self.servers, &self.runtime, name, partitions, settings, &logs)
     }
 
-    /// Runs the cases that are asked for.
+    /// Runs the cases that are asked for, one after the other.
     ///
     /// # Errors
     ///
-    /// The harness broke in a case; what it says of the product is not worth anything.
+    /// The harness broke in a case.
     pub(crate) fn run<S: AsRef<Self>>(stage: &S, cases: &[Case<S>]) -> Result<Outcome> {
-        let Self { args, suite, .. } = stage.as_ref();
-        let begun = now();
-        let mut outcome = Outcome::new(suite, args.suite.size);
-        let wanted = |case: &&Case<S>| {
-            args.only.as_ref().is_none_or(|only| case.name.contains(only.as_str()))
-        };
-        let (mut broken, mut any) = (None, false);
-        for case in cases.iter().filter(wanted) {
-            any = true;
-            let at = now();
-            match (case.run)(stage) {
-                Ok(found) => enter(&mut outcome, case.name, found),
-                Err(err) if err.chain().any(<dyn std::error::Error + 'static>::is::<Refuted>) => {
-                    outcome.case(case.name, 1, false, format!("{err:#}"));
-                }
-                Err(err) => {
-                    tell(&format!("{suite}: {}: the harness broke: {err:#}", case.name));
-                    broken = broken.or(Some(err.context(case.name)));
-                    continue;
-                }
-            }
-            let held = outcome.cases.last().is_some_and(crate::report::Case::holds);
-            let (mark, seconds) = (if held { "ok" } else { "FAILED" }, at.elapsed().as_secs_f64());
-            let detail = outcome.cases.last().map_or("", |case| case.detail.as_str());
-            tell(&format!("{suite}: {mark} {} ({seconds:.1} s) {detail}", case.name));
-        }
-        outcome.seconds = begun.elapsed().as_secs_f64();
-        if let Some(err) = broken {
-            return Err(err).context("the harness broke");
-        }
-        if !any {
-            bail!("no case is called like `{}`", args.only.as_deref().unwrap_or_default());
-        }
-        Ok(outcome)
+        let mut lanes = stage.as_ref().lanes();
+        lanes.alone(cases, |case| (case.run)(stage));
+        lanes.outcome()
+    }
+
+    /// A way to run cases side by side.
+    pub(crate) fn lanes(&self) -> Lanes<'_> {
+        Lanes::new(self.suite, &self.args)
     }
 }
 
@@ -163,16 +141,4 @@ impl AsRef<Self> for Stage {
     fn as_ref(&self) -> &Self {
         self
     }
-}
-
-fn enter(outcome: &mut Outcome, name: &str, found: Found) {
-    let mut detail = vec![found.detail];
-    let mut clean = true;
-    for verdict in &found.verdicts {
-        outcome.verdict(verdict);
-        clean &= verdict.is_clean();
-        detail.push(words(verdict));
-    }
-    detail.retain(|part| !part.is_empty());
-    outcome.case(name, found.count, clean, detail.join("; "));
 }

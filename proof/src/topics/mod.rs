@@ -26,10 +26,19 @@ pub(crate) const NOTICED_MAX: Duration = Duration::from_secs(90);
 ///
 /// The servers are not to be had, or the harness broke.
 pub(crate) fn run(args: &StackArgs) -> Result<Outcome> {
-    Stage::run(&Stage::new("topics", args, &[])?, CASES)
+    let stage = Stage::new("topics", args, &[])?;
+    let mut lanes = stage.lanes();
+    lanes.beside(LANES, CASES, &[], |case| (case.run)(&stage));
+    lanes.alone(OF_THE_BROKER, |case| (case.run)(&stage));
+    lanes.outcome()
 }
 
+/// Cases that run at once: most of them wait most of the time.
+const LANES: usize = 4;
+
+// The one that takes longest comes first.
 const CASES: &[Case<Stage>] = &[
+    Case { name: "assigned, not seeked: group offsets that lie", run: identity::lying_group },
     Case { name: "aborted transactions and markers at the end", run: gaps::aborted },
     Case { name: "recreated with more records than before", run: identity::recreated },
     Case { name: "recreated while it is read", run: identity::recreated_meanwhile },
@@ -39,9 +48,6 @@ const CASES: &[Case<Stage>] = &[
         name: "retention passed the position of a frozen reader",
         run: shrunk::retention_meanwhile,
     },
-    Case { name: "log truncated before a start", run: shrunk::truncated },
-    Case { name: "log truncated while it is read", run: shrunk::truncated_meanwhile },
-    Case { name: "assigned, not seeked: group offsets that lie", run: identity::lying_group },
     Case { name: "partitions added", run: identity::grown },
     Case { name: "partitions added while a static member is away", run: identity::grown_meanwhile },
     Case { name: "compaction holes", run: gaps::compacted },
@@ -50,6 +56,12 @@ const CASES: &[Case<Stage>] = &[
     Case { name: "records of 100,000 fields", run: records::fields },
     Case { name: "tombstones and null keys", run: records::tombstones },
     Case { name: "nothing but poison for a while", run: records::poison },
+];
+
+/// These take the broker down.
+const OF_THE_BROKER: &[Case<Stage>] = &[
+    Case { name: "log truncated before a start", run: shrunk::truncated },
+    Case { name: "log truncated while it is read", run: shrunk::truncated_meanwhile },
 ];
 
 /// `count` purchases for each of `partitions`, numbered on from `first`.

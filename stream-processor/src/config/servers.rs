@@ -122,15 +122,17 @@ impl LakehouseArgs {
             let uri = address(uri);
             bail!("ICEBERG_CATALOG_URI `{uri}` is neither http(s)://… nor sqlite:///file");
         };
-        let s3 = if self.warehouse.starts_with("s3://") {
-            Some(self.s3()?)
-        } else if self.warehouse.starts_with("file:///") {
+        let shown = address(&self.warehouse);
+        let s3 = if self.warehouse.starts_with("file:///") {
             None
-        } else {
+        } else if !self.warehouse.starts_with("s3://") {
+            bail!("ICEBERG_WAREHOUSE `{shown}` is neither s3://bucket/… nor file:///folder");
+        } else if shown != self.warehouse {
             bail!(
-                "ICEBERG_WAREHOUSE `{}` is neither s3://bucket/… nor file:///folder",
-                address(&self.warehouse)
+                "ICEBERG_WAREHOUSE `{shown}` must not hold credentials or parameters; set S3_ACCESS_KEY and S3_SECRET_KEY"
             );
+        } else {
+            Some(self.s3()?)
         };
         Ok(LakehouseSettings { s3, ..LakehouseSettings::new(catalog, &self.warehouse) })
     }
