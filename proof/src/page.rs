@@ -61,11 +61,8 @@ fn tables(args: &PageArgs) -> Result<String> {
     }
     ensure!(!outcomes.is_empty(), "{} holds no results", args.results.display());
     let mut text = String::new();
-    let Machine { day, commit, processor, cores, memory_gib, kernel } = machine;
-    writeln!(
-        text,
-        "Run on {day} at commit {commit}: {processor}, {cores} cores, {memory_gib} GiB, {kernel}.\n"
-    )?;
+    let Machine { day, processor, cores, memory_gib, kernel } = machine;
+    writeln!(text, "Run on {day}: {processor}, {cores} cores, {memory_gib} GiB, {kernel}.\n")?;
     text.push_str(&overview(&outcomes)?);
     for outcome in &outcomes {
         text.push_str(&section(outcome)?);
@@ -75,16 +72,17 @@ fn tables(args: &PageArgs) -> Result<String> {
 
 fn overview(outcomes: &[Outcome]) -> Result<String> {
     let mut text = String::from(
-        "| suite | size | faults seen | lost | duplicated | altered | seconds | result |\n|---|---|--:|--:|--:|--:|--:|---|\n",
+        "| suite | size | commit | faults seen | lost | duplicated | altered | seconds | result |\n|---|---|---|--:|--:|--:|--:|--:|---|\n",
     );
     for outcome in outcomes {
         let faults: u64 = outcome.cases.iter().map(|case| case.count).sum();
         let result = if outcome.passed() { "passed" } else { "**failed**" };
         writeln!(
             text,
-            "| [{0}](#{0}) | {1} | {faults} | {2} | {3} | {4} | {5:.0} | {result} |",
+            "| [{0}](#{0}) | {1} | {2} | {faults} | {3} | {4} | {5} | {6:.0} | {result} |",
             outcome.suite,
             outcome.size,
+            outcome.commit,
             outcome.lost,
             outcome.duplicated,
             outcome.altered,

@@ -54,6 +54,9 @@ pub(crate) struct Outcome {
     pub(crate) suite: String,
     /// `ci` or `full`.
     pub(crate) size: String,
+    /// Of the sources it ran from; empty outside of a repository.
+    #[serde(default)]
+    pub(crate) commit: String,
     /// The one command that repeats it.
     pub(crate) command: String,
     pub(crate) seconds: f64,
@@ -72,6 +75,7 @@ impl Outcome {
         Self {
             suite: suite.to_owned(),
             size: size.to_owned(),
+            commit: said("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_default(),
             command: format!(
                 "cargo run --release --locked -p proof --features faults -- {suite} --size {size}"
             ),
@@ -164,7 +168,6 @@ impl Outcome {
 #[derive(Clone, Debug, Serialize, Deserialize)]
 pub(crate) struct Machine {
     pub(crate) day: String,
-    pub(crate) commit: String,
     pub(crate) processor: String,
     pub(crate) cores: usize,
     pub(crate) memory_gib: u64,
@@ -182,13 +185,8 @@ impl Machine {
         let memory = first("/proc/meminfo", "MemTotal")?;
         let kib: u64 =
             memory.split_whitespace().next().and_then(|kib| kib.parse().ok()).unwrap_or(0);
-        let said = |program: &str, args: &[&str]| {
-            let output = Command::new(program).args(args).output();
-            output.map(|output| String::from_utf8_lossy(&output.stdout).trim().to_owned())
-        };
         Ok(Self {
             day: said("date", &["-u", "+%Y-%m-%d"])?,
-            commit: said("git", &["rev-parse", "--short=12", "HEAD"]).unwrap_or_default(),
             processor: first("/proc/cpuinfo", "model name")?,
             cores: std::thread::available_parallelism()?.get(),
             memory_gib: kib.div_ceil(1024 * 1024),
@@ -209,6 +207,12 @@ impl Machine {
         let read = std::fs::read(&path).with_context(|| path.display().to_string())?;
         serde_json::from_slice(&read).with_context(|| path.display().to_string())
     }
+}
+
+/// A program's first words.
+fn said(program: &str, args: &[&str]) -> std::io::Result<String> {
+    let output = Command::new(program).args(args).output()?;
+    Ok(String::from_utf8_lossy(&output.stdout).trim().to_owned())
 }
 
 /// Prints one line a suite, and the mistakes that were caught.

@@ -159,6 +159,13 @@ fn damaged(stage: &Stage, name: &'static str) -> Result<Found> {
     proxy.set(Weather { damaged: true, ..Weather::default() });
     let starts = orchestrated(&mut play, DAMAGED, ASTRAY)?;
     proxy.set(Weather::default());
-    let more = orchestrated(&mut play, DAMAGED, ASTRAY)?;
+    let mut more = orchestrated(&mut play, DAMAGED, ASTRAY)?;
+    // What was fetched before may wait in its queues: it is through when the tables have passed it.
+    let ends = play.scene.topic.ends()?;
+    let begun = now();
+    while !play.scene.stand()?.is_some_and(|stand| stand.reaches(&ends)) {
+        must(begun.elapsed() < INJECTED_MAX, || "damaged bytes stay".to_owned())?;
+        more += orchestrated(&mut play, LOOK, ASTRAY)?;
+    }
     play.finish(proxy.met().damaged, format!("batches; {} starts", starts + more))
 }

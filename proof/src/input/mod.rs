@@ -104,7 +104,7 @@ struct Tally {
 pub(crate) fn run(args: &InputArgs) -> Result<Outcome> {
     let size = args.suite.size;
     let begun = now();
-    let seconds = args.seconds.unwrap_or_else(|| size.of(60, 30 * 60));
+    let seconds = args.seconds.unwrap_or_else(|| size.of(60, 10 * 60));
     let mut outcome = Outcome::new("input", size);
     let mut targets = targets()?;
     if let Some(only) = &args.only {

@@ -52,7 +52,7 @@ pub(crate) fn run(args: &WorkersArgs) -> Result<Outcome> {
         Place::Servers => "workers --place servers",
     };
     let mut outcome = Outcome::new(suite, args.suite.size);
-    let measured = args.suite.size.of(Duration::from_secs(24), Duration::from_mins(5));
+    let measured = args.suite.size.of(Duration::from_secs(24), Duration::from_mins(2));
     let runtime = Runtime::new()?;
     let servers = match args.place {
         Place::Files => None,
