@@ -190,6 +190,8 @@ fn is_misplaced(text: &str) -> bool {
         let address = ADDRESS.iter().find_map(|name| line.strip_prefix(name));
         line.contains(CANARY) && !secret && !address.is_some_and(within)
     };
+    // The command line's own errors leave control characters out.
+    let text: String = text.chars().filter(|char| *char == '\n' || !char.is_control()).collect();
     // What follows two dashes is no setting, whatever it looks like.
     text.split('\n').any(|line| line == "--" || shown(line))
 }
