@@ -3,11 +3,16 @@
 //! Every append adds a manifest and carries the others forward. Folding everything once there are many
 //! would make one commit in a hundred slower the longer the table lives; so manifests stand in
 //! tiers by the power of [`FAN_IN`] that their file count reaches, and a commit folds one full tier at
-//! most, the lowest. A data file's entry is rewritten once for each tier, and a table of n files
-//! has at most `FAN_IN` × (log n + 1) manifests.
+//! most, the lowest. A data file's entry is rewritten once for each tier.
+//!
+//! A fold holds its entries in memory, some kilobytes each, and takes time for each. So a manifest that names
+//! [`FULL`] files is left alone: a table of n files has at most n ÷ `FULL` manifests, and those of three tiers.
 
 /// How many manifests of one tier are folded into one of the next.
 pub(super) const FAN_IN: u32 = 16;
+
+/// A manifest of so many files is left alone. What a fold makes is smaller than two of these.
+pub(super) const FULL: u32 = 1_024;
 
 /// A manifest of this size is left alone, as Java leaves it (`commit.manifest.target-size-bytes`).
 pub(super) const BYTES_MAX: i64 = 8 << 20;
@@ -34,17 +39,23 @@ pub(super) struct Plan {
 
 /// Plans a commit that adds `added` data files to `held`.
 pub(super) fn plan(held: &[Candidate], added: u32) -> Plan {
-    let foldable = |candidate: &Candidate| candidate.ours && candidate.bytes < BYTES_MAX;
+    let foldable = |candidate: &Candidate| {
+        candidate.ours && candidate.bytes < BYTES_MAX && candidate.files < FULL
+    };
     let tier = |files: u32| files.max(1).ilog(FAN_IN);
     let new = (added > 0).then(|| tier(added));
-    let full = (0..=u32::MAX.ilog(FAN_IN)).find_map(|wanted| {
-        let members = held.iter().enumerate();
-        let fold: Vec<usize> = members
-            .filter(|(_, candidate)| foldable(candidate) && tier(candidate.files) == wanted)
-            .map(|(place, _)| place)
-            .collect();
-        let count = fold.len() + usize::from(new == Some(wanted));
-        (count >= FAN_IN as usize).then_some(Plan { fold, with_new: new == Some(wanted) })
+    let full = (0..=FULL.ilog(FAN_IN)).find_map(|wanted| {
+        let with_new = new == Some(wanted);
+        let (mut fold, mut files) = (Vec::new(), if with_new { added } else { 0 });
+        for (place, candidate) in held.iter().enumerate() {
+            if files < FULL && foldable(candidate) && tier(candidate.files) == wanted {
+                fold.push(place);
+                files += candidate.files;
+            }
+        }
+        let count = fold.len() + usize::from(with_new);
+        let enough = count >= FAN_IN as usize || files >= FULL;
+        (count > 1 && enough).then_some(Plan { fold, with_new })
     });
     full.unwrap_or_default()
 }
@@ -76,6 +87,14 @@ mod tests {
     }
 
     #[test]
+    fn a_full_manifest_is_left_alone_and_none_grows_beyond_two() {
+        check("full", &[of(FULL); 40], 1, &[]);
+        check("enough for a full one", &[of(300); 9], 1, &[0, 1, 2, 3]);
+        check("almost full ones", &[of(FULL - 1); 9], 1, &[0, 1]);
+        check("a large append alone", &[of(1)], FULL, &[]);
+    }
+
+    #[test]
     fn large_and_foreign_manifests_are_left_alone() {
         let large = Candidate { bytes: BYTES_MAX, ..of(1) };
         let foreign = Candidate { ours: false, ..of(1) };
@@ -86,6 +105,7 @@ mod tests {
     #[test]
     fn a_hundred_thousand_commits_stay_few_and_cheap() {
         let (mut held, mut most, mut rewritten) = (Vec::<Candidate>::new(), 0, 0_u64);
+        let mut largest = 0;
         for _ in 0..100_000 {
             let Plan { fold, with_new } = plan(&held, 1);
             let folded: u32 =
@@ -100,9 +120,11 @@ mod tests {
             }
             held.push(of(if with_new { folded + 1 } else { 1 }));
             rewritten += u64::from(folded);
+            largest = largest.max(folded);
             most = most.max(held.len());
         }
-        assert!(most <= 16 * 5, "{most} manifests");
-        assert!(rewritten <= 5 * 100_000, "{rewritten} entries rewritten");
+        assert!(most <= 100_000 / FULL as usize + 16 * 3, "{most} manifests");
+        assert!(rewritten <= 4 * 100_000, "{rewritten} entries rewritten");
+        assert!(largest < 2 * FULL, "{largest} entries in one fold");
     }
 }

@@ -20,8 +20,8 @@ use crate::catalog::{Answer, Base, FencedCatalog, from_iceberg};
 use crate::position::{Position, Ranges};
 use crate::{Error, Kind, Result};
 
-/// Manifests read at a time when some are folded.
-const MANIFESTS_AT_ONCE: usize = 16;
+/// Manifests read at a time when some are folded: their entries are held twice for a moment.
+const MANIFESTS_AT_ONCE: usize = 4;
 
 /// What one snapshot adds and records.
 pub(super) struct Append<'a> {
@@ -241,15 +241,8 @@ async fn write_manifests(
             manifest_writer(base, snapshot, names.next())?
         };
         let taken: Vec<_> = fold.iter().filter_map(|place| held.get(*place)).collect();
-        for (file, origin) in live_files(base, &taken).await? {
-            folded
-                .add_existing_file(
-                    file,
-                    origin.snapshot,
-                    origin.sequence,
-                    Some(origin.file_sequence),
-                )
-                .map_err(unwritten)?;
+        for some in taken.chunks(MANIFESTS_AT_ONCE) {
+            add_live_files(&mut folded, base, some).await?;
         }
         written.push(folded.write_manifest_file().await.map_err(unwritten)?);
         crate::faults::point("commit.folded");
@@ -293,35 +286,36 @@ fn manifest_writer(base: &Base, snapshot: i64, location: String) -> Result<Manif
     Ok(ManifestWriterBuilder::new(output, Some(snapshot), schema, spec).build_v2_data())
 }
 
-/// Where a file came into the table, which a folded manifest must go on saying.
-struct Origin {
-    snapshot: i64,
-    sequence: i64,
-    file_sequence: i64,
-}
-
-async fn live_files(base: &Base, manifests: &[&ManifestFile]) -> Result<Vec<(DataFile, Origin)>> {
+/// Adds the files of `manifests` that are not deleted; a folded manifest goes on saying where they came into the table.
+async fn add_live_files(
+    folded: &mut ManifestWriter,
+    base: &Base,
+    manifests: &[&ManifestFile],
+) -> Result<()> {
     // A loop, and boxes: the compiler can't see that a stream of borrowing closures is `Send`.
     let mut reads: Vec<BoxFuture<'_, Result<Manifest>>> = Vec::with_capacity(manifests.len());
     for manifest in manifests {
         reads.push(Box::pin(read_manifest(base, manifest)));
     }
-    let mut loaded = Vec::with_capacity(reads.len());
-    while !reads.is_empty() {
-        let some = reads.drain(..reads.len().min(MANIFESTS_AT_ONCE));
-        loaded.extend(try_join_all(some).await?);
+    for manifest in try_join_all(reads).await? {
+        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
+            let origin =
+                entry.snapshot_id().zip(entry.sequence_number()).zip(entry.file_sequence_number);
+            let ((snapshot, sequence), file_sequence) = origin.ok_or_else(|| {
+                Error::new(Kind::Corrupt, "a manifest's entry does not say when its file was added")
+                    .with("file", entry.file_path())
+            })?;
+            folded
+                .add_existing_file(
+                    entry.data_file().clone(),
+                    snapshot,
+                    sequence,
+                    Some(file_sequence),
+                )
+                .map_err(unwritten)?;
+        }
     }
-    let entries = loaded.iter().flat_map(Manifest::entries);
-    let live = entries.filter(|entry| entry.is_alive()).map(|entry| {
-        let origin =
-            entry.snapshot_id().zip(entry.sequence_number()).zip(entry.file_sequence_number);
-        let ((snapshot, sequence), file_sequence) = origin.ok_or_else(|| {
-            Error::new(Kind::Corrupt, "a manifest's entry does not say when its file was added")
-                .with("file", entry.file_path())
-        })?;
-        Ok((entry.data_file().clone(), Origin { snapshot, sequence, file_sequence }))
-    });
-    live.collect()
+    Ok(())
 }
 
 async fn read_manifest(base: &Base, manifest: &ManifestFile) -> Result<Manifest> {

@@ -8,6 +8,8 @@ use lakehouse::scan::{Inventory, NamedFile, Role};
 
 /// Files of a table that may stand in one tier, and what a tier is a power of. The commits fold 16 manifests into one.
 const FAN_IN: u64 = 16;
+/// Files of a manifest that is folded no more.
+const FULL: u64 = 1_024;
 
 /// What is compared.
 pub(super) struct Stock<'a> {
@@ -57,10 +59,10 @@ pub(super) fn check(stock: &Stock<'_>) -> Stocktaking {
     found
 }
 
-/// More manifests than this, and folding does not work: sixteen of each tier, and those too large to be folded.
+/// More manifests than this, and folding does not work: sixteen of each tier, and those that are full.
 pub(super) fn manifests_max(inventory: &Inventory) -> u64 {
     let files = inventory.live_files.max(1);
-    FAN_IN * (u64::from(files.ilog(FAN_IN)) + 1) + files / 10_000
+    FAN_IN * (u64::from(files.min(FULL).ilog(FAN_IN)) + 1) + files / FULL
 }
 
 /// What the totals of the current summary must be.
@@ -185,8 +187,8 @@ mod tests {
     }
 
     #[test]
-    fn the_bound_of_manifests_grows_with_the_logarithm() {
+    fn the_bound_of_manifests_is_three_tiers_and_the_full_ones() {
         let bound = |live_files| manifests_max(&Inventory { live_files, ..Inventory::default() });
-        assert_eq!([0, 15, 16, 256, 100_000].map(bound), [16, 16, 32, 48, 90]);
+        assert_eq!([0, 15, 16, 256, 100_000].map(bound), [16, 16, 32, 48, 145]);
     }
 }
