@@ -60,6 +60,24 @@ pub(super) fn plan(held: &[Candidate], added: u32) -> Plan {
     full.unwrap_or_default()
 }
 
+/// Cuts `items` into runs that weigh up to `most`, or are one item that weighs more.
+pub(super) fn portions<T>(items: &[T], most: u32, weight: impl Fn(&T) -> u32) -> Vec<&[T]> {
+    let (mut portions, mut rest, mut taken, mut sum) = (Vec::new(), items, 0, 0_u32);
+    for item in items {
+        let more = weight(item);
+        if taken > 0 && sum.saturating_add(more) > most {
+            let (portion, others) = rest.split_at(taken);
+            portions.push(portion);
+            (rest, taken, sum) = (others, 0, 0);
+        }
+        (taken, sum) = (taken + 1, sum.saturating_add(more));
+    }
+    if !rest.is_empty() {
+        portions.push(rest);
+    }
+    portions
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -100,6 +118,16 @@ mod tests {
         let foreign = Candidate { ours: false, ..of(1) };
         check("large", &[large; 40], 1, &[]);
         check("foreign", &[foreign; 40], 1, &[]);
+    }
+
+    #[test]
+    fn portions_weigh_no_more_than_they_may_and_leave_nothing_out() {
+        let cut = |items: &[u32]| -> Vec<Vec<u32>> {
+            portions(items, 10, |item| *item).into_iter().map(<[u32]>::to_vec).collect()
+        };
+        assert!(cut(&[]).is_empty());
+        assert_eq!(cut(&[1; 16]), [vec![1; 10], vec![1; 6]]);
+        assert_eq!(cut(&[4, 6, 1, 99, 99, 3]), [vec![4, 6], vec![1], vec![99], vec![99], vec![3]]);
     }
 
     #[test]

@@ -8,7 +8,7 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::{BoxFuture, try_join_all};
 use iceberg::spec::{
-    DataFile, MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
+    MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
     ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
 };
 use uuid::Uuid;
@@ -20,8 +20,8 @@ use crate::catalog::{Answer, Base, FencedCatalog, from_iceberg};
 use crate::position::{Position, Ranges};
 use crate::{Error, Kind, Result};
 
-/// Manifests read at a time when some are folded: their entries are held twice for a moment.
-const MANIFESTS_AT_ONCE: usize = 4;
+/// Files of the manifests that are read at a time when some are folded: they are held twice for a moment.
+const READ_AT_ONCE: u32 = 256;
 
 /// What one snapshot adds and records.
 pub(super) struct Append<'a> {
@@ -241,7 +241,9 @@ async fn write_manifests(
             manifest_writer(base, snapshot, names.next())?
         };
         let taken: Vec<_> = fold.iter().filter_map(|place| held.get(*place)).collect();
-        for some in taken.chunks(MANIFESTS_AT_ONCE) {
+        for some in
+            merge::portions(&taken, READ_AT_ONCE, |manifest| candidate(manifest, spec).files)
+        {
             add_live_files(&mut folded, base, some).await?;
         }
         written.push(folded.write_manifest_file().await.map_err(unwritten)?);
