@@ -122,7 +122,13 @@ fn suite(by: &[&str], bug: Option<Bug>, folder: &Path) -> Result<(bool, Duration
     let begun = now();
     let mut command = Command::new(std::env::current_exe()?);
     let results = folder.join(by.join("-"));
-    command.args(by).arg("--results").arg(results).env(TURN_IS_HELD, "yes").stdin(Stdio::null());
+    command
+        .args(by)
+        .arg("--results")
+        .arg(results)
+        .env(TURN_IS_HELD, "yes")
+        .env("PROOF_LOGS", folder)
+        .stdin(Stdio::null());
     command.stdout(out.try_clone()?).stderr(out);
     match bug {
         Some(bug) => command.env(BUG, bug.code()),

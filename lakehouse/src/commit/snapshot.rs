@@ -8,8 +8,8 @@ use std::sync::{Mutex, PoisonError};
 
 use futures::future::{BoxFuture, try_join_all};
 use iceberg::spec::{
-    MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter,
-    ManifestWriter, ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
+    MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
+    ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
 };
 use uuid::Uuid;
 

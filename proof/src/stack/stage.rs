@@ -26,7 +26,7 @@ pub(crate) struct StackArgs {
     #[arg(long, value_name = "TEXT")]
     pub(crate) only: Option<String>,
     /// Where the logs go, one folder a case
-    #[arg(long, default_value = "target/proof/logs", value_name = "DIR")]
+    #[arg(long, env = "PROOF_LOGS", default_value = "target/proof/logs", value_name = "DIR")]
     pub(crate) logs: PathBuf,
 }
 

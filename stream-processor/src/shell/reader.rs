@@ -72,6 +72,7 @@ impl Reader {
             backlog: VecDeque::new(),
             blocked: None,
             joined: false,
+            settled: false,
             paused: false,
             asked: Instant::now(),
             identified: Instant::now(),
@@ -100,6 +101,8 @@ struct Reading {
     blocked: Option<Instant>,
     /// Whether it is known which partitions are ours.
     joined: bool,
+    /// Whether the last rebalance that took something is over.
+    settled: bool,
     paused: bool,
     asked: Instant,
     identified: Instant,
@@ -114,6 +117,9 @@ impl Reading {
             while let Ok(command) = self.io.commands.try_recv() {
                 match command {
                     Command::Seek(generation, tables) => self.seek(generation, &tables),
+                    // While the group shares out anew, a static member may have no id for a while: the broker would
+                    // take it for a rival of itself, and librdkafka would give up for good.
+                    Command::CommitGroup(_) if !self.settled => {}
                     Command::CommitGroup(starts) => {
                         lakehouse::faults::point("group.before-offset-commit");
                         self.io.consumer.commit_offsets(&starts);
@@ -278,7 +284,7 @@ impl Reading {
                 Err(err.context("a partition was assigned, but its position is not known"))
             }
             Change::Joined => {
-                self.joined = true;
+                (self.joined, self.settled) = (true, true);
                 self.suspect()
             }
             Change::Assigned(tables) => {
@@ -294,6 +300,7 @@ impl Reading {
             }
             Change::Revoked(partitions, lost) => {
                 self.joined &= !lost;
+                self.settled = false;
                 for partition in &partitions {
                     self.held.remove(partition);
                     self.cuts.remove(partition);
@@ -311,6 +318,7 @@ impl Reading {
         if !suspects.is_empty() {
             info!(partitions = ?suspects, "no table has records of these: joining anew, so that somebody reads them");
             self.io.consumer.rejoin()?;
+            self.settled = false;
         }
         Ok(())
     }
