@@ -60,17 +60,17 @@ pub(crate) fn run(args: &BugsArgs) -> Result<Outcome> {
     let mut outcome = Outcome::new("bugs", args.suite.size);
     let folder = tempfile::tempdir()?;
     let _servers = Servers::start(&args.servers, &[])?;
-    let mut groups: Vec<Vec<&Catch>> = Vec::new();
-    for one in &CATCHES {
-        match groups.iter_mut().find(|group| group[0].by == one.by) {
-            Some(group) => group.push(one),
-            None => groups.push(vec![one]),
+    let mut groups: Vec<Group> = Vec::new();
+    for Catch { bug, by } in &CATCHES {
+        match groups.iter_mut().find(|group| group.by == *by) {
+            Some(group) => group.bugs.push(*bug),
+            None => groups.push(Group { by, bugs: vec![*bug] }),
         }
     }
     let caught: Vec<Caught> = std::thread::scope(|scope| {
         let place = folder.path();
         let start = |group| scope.spawn(move || of_one_suite(group, place));
-        let running: Vec<_> = groups.iter().map(Vec::as_slice).map(start).collect();
+        let running: Vec<_> = groups.iter().map(start).collect();
         let mut caught = Vec::new();
         for thread in running {
             caught
@@ -91,6 +91,12 @@ pub(crate) fn run(args: &BugsArgs) -> Result<Outcome> {
     Ok(outcome)
 }
 
+/// The mistakes that one suite is to catch.
+struct Group {
+    by: &'static [&'static str],
+    bugs: Vec<Bug>,
+}
+
 /// What came of one mistake.
 struct Caught {
     code: String,
@@ -99,13 +105,12 @@ struct Caught {
     seconds: f64,
 }
 
-/// The mistakes that one suite is to catch, one after the other.
-fn of_one_suite(group: &[&Catch], folder: &Path) -> Result<Vec<Caught>> {
-    let by = group[0].by;
+/// Makes the mistakes of one suite, one after the other.
+fn of_one_suite(Group { by, bugs }: &Group, folder: &Path) -> Result<Vec<Caught>> {
     let (passed, _) = suite(by, None, folder)?;
     ensure!(passed, "`prove {}` fails without any mistake: see its output", by.join(" "));
     let mut caught = Vec::new();
-    for Catch { bug, .. } in group {
+    for bug in bugs {
         let (missed, took) = suite(by, Some(*bug), folder)?;
         let (code, by, seconds) = (bug.code(), by.join(" "), took.as_secs_f64());
         eprintln!("{code}: {} after {seconds:.1} s", if missed { "NOT caught" } else { "caught" });

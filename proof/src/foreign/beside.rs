@@ -184,7 +184,7 @@ fn insert(play: &Play<'_>, number: u64) -> Result<()> {
             Err(err)
                 if races < RACES_MAX && format!("{err:#}").contains("branch main has changed") =>
             {
-                races += 1
+                races += 1;
             }
             Err(err) => return Err(err),
         }

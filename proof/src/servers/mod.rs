@@ -271,7 +271,6 @@ fn is_running(service: Service) -> bool {
 }
 
 /// Waits for its turn with the servers.
-#[expect(clippy::disallowed_methods, reason = "told by the calling suite, not by people")]
 fn take_turn() -> Result<Option<File>> {
     if std::env::var_os(TURN_IS_HELD).is_some() {
         return Ok(None);

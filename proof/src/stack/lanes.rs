@@ -82,7 +82,9 @@ impl<'a> Lanes<'a> {
         });
         let mut done = done.into_inner().unwrap_or_else(PoisonError::into_inner);
         done.sort_by_key(|done| done.place);
-        done.into_iter().for_each(|one| self.enter(one));
+        for one in done {
+            self.enter(one);
+        }
     }
 
     /// What came of all of them.
