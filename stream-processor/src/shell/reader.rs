@@ -289,7 +289,8 @@ impl Reading {
             }
             Change::Assigned(tables) => {
                 self.identify()?;
-                self.joined = true;
+                // Without a group nobody says that it is joined.
+                (self.joined, self.settled) = (true, true);
                 self.stand_at(&tables);
                 if self.paused {
                     let news: Vec<PartitionId> = smallest(&tables).into_keys().collect();
