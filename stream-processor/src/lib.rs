@@ -23,6 +23,7 @@ pub mod status;
 pub mod process;
 pub mod telemetry;
 
+mod memory;
 mod patience;
 mod run;
 mod shell;

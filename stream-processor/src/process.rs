@@ -8,7 +8,7 @@ use crate::config::{Cli, Command, Config, RunArgs};
 use crate::job::Job;
 use crate::status::About;
 use crate::telemetry::{self, Elsewhere};
-use crate::{run, status};
+use crate::{memory, run, status};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -91,6 +91,7 @@ fn process(job: Job, config: Config, about: About, status_address: &str) -> Resu
         tokio::select! {
             outcome = run(job, config, reporters, shutdown) => outcome,
             outcome = serving => outcome,
+            never = memory::give_back() => match never {},
         }
     });
     let outcome = runtime.block_on(work);
