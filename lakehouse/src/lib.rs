@@ -3,7 +3,7 @@
 //! Rows come in as Arrow batches and leave as snapshots, in the order of these modules:
 //! `spec` (what the table must look like) → `avro` (columns → blocks) → `datafile` (blocks → file and
 //! metrics) → `storage` (file → object store) → `position` (may this be committed?) → `catalog` and
-//! `commit` (one fenced compare-and-swap) → `scan` (the way back: snapshot → Arrow). `janitor` stands beside them and
+//! `commit` (one fenced compare-and-swap, its manifests folded by `manifest`) → `scan` (the way back: snapshot → Arrow). `janitor` stands beside them and
 //! deletes what nobody names.
 //!
 //! This crate knows no Kafka client. Offsets and partitions are numbers to it, and Iceberg's own types
@@ -20,6 +20,7 @@ pub mod position;
 
 pub mod catalog;
 pub mod commit;
+mod manifest;
 
 pub mod scan;
 

@@ -19,7 +19,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use encode::Rows;
+pub(crate) use encode::{Rows, put_long};
 pub use schema::{StoredColumn, TableSchema};
 pub(crate) use schema::{iceberg_schema, iceberg_type};
 pub use writer::{DayWriter, FileWriter};

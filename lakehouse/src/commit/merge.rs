@@ -5,8 +5,8 @@
 //! tiers by the power of [`FAN_IN`] that their file count reaches, and a commit folds one full tier at
 //! most, the lowest. A data file's entry is rewritten once for each tier.
 //!
-//! A fold holds its entries in memory, some kilobytes each, and takes time for each. So a manifest that names
-//! [`FULL`] files is left alone: a table of n files has at most n ÷ `FULL` manifests, and those of three tiers.
+//! A fold holds its entries in memory and takes time for each. So a manifest that names [`FULL`] files is left alone: a
+//! table of n files has at most n ÷ `FULL` manifests, and those of three tiers.
 
 /// How many manifests of one tier are folded into one of the next.
 pub(super) const FAN_IN: u32 = 16;

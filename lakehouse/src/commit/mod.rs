@@ -22,8 +22,10 @@ use crate::{Error, Kind, Result};
 
 mod evolve;
 mod facts;
+mod fold;
 mod handover;
 mod keys;
+mod manifests;
 mod merge;
 mod read;
 mod retain;

@@ -6,22 +6,17 @@
 use std::collections::{BTreeSet, HashMap};
 use std::sync::{Mutex, PoisonError};
 
-use futures::future::{BoxFuture, try_join_all};
 use iceberg::spec::{
-    MAIN_BRANCH, Manifest, ManifestContentType, ManifestFile, ManifestListWriter, ManifestWriter,
-    ManifestWriterBuilder, Operation, Snapshot, Summary, TableMetadataBuilder,
+    MAIN_BRANCH, ManifestFile, ManifestListWriter, Operation, Snapshot, Summary,
+    TableMetadataBuilder,
 };
 use uuid::Uuid;
 
-use super::merge::{self, Candidate, Plan};
 use super::summary::{self, Added};
-use super::{Counts, UploadedFile, keys, retain, shell};
+use super::{Counts, UploadedFile, keys, manifests, retain, shell};
+use crate::Result;
 use crate::catalog::{Answer, Base, FencedCatalog, from_iceberg};
 use crate::position::{Position, Ranges};
-use crate::{Error, Kind, Result};
-
-/// Files of the manifests that are read at a time when some are folded: they are held twice for a moment.
-const READ_AT_ONCE: u32 = 256;
 
 /// What one snapshot adds and records.
 pub(super) struct Append<'a> {
@@ -114,7 +109,7 @@ pub(super) async fn prepare(
     let id = new_snapshot_id(base);
     let sequence = metadata.next_sequence_number();
     let held = held_manifests(base, cache).await?;
-    let manifests = write_manifests(base, id, sequence, append.files, held).await?;
+    let manifests = manifests::write(base, id, sequence, append.files, held).await?;
     crate::faults::point("commit.manifest-written");
 
     let name = shell::uuid();
@@ -186,142 +181,4 @@ async fn held_manifests(base: &Base, cache: &ManifestCache) -> Result<Vec<Manife
     let manifests: Vec<_> = list.consume_entries().into_iter().collect();
     cache.put(snapshot.snapshot_id(), manifests.clone());
     Ok(manifests)
-}
-
-/// Names for the manifests of one snapshot.
-struct ManifestNames {
-    prefix: String,
-    next: u32,
-}
-
-impl ManifestNames {
-    fn new(base: &Base) -> Self {
-        let prefix = format!("{}/metadata/{}-m", base.metadata().location(), shell::uuid());
-        Self { prefix, next: 0 }
-    }
-
-    fn next(&mut self) -> String {
-        self.next += 1;
-        format!("{}{}.avro", self.prefix, self.next - 1)
-    }
-}
-
-/// Writes a manifest of the new files and, where a tier is full, one of its manifests' files.
-async fn write_manifests(
-    base: &Base,
-    snapshot: i64,
-    sequence: i64,
-    files: &[UploadedFile],
-    mut held: Vec<ManifestFile>,
-) -> Result<Vec<ManifestFile>> {
-    // What holds deleted entries only says nothing about this snapshot.
-    held.retain(|manifest| manifest.has_added_files() || manifest.has_existing_files());
-    let spec = base.metadata().default_partition_spec_id();
-    let candidates: Vec<_> = held.iter().map(|manifest| candidate(manifest, spec)).collect();
-    let added = u32::try_from(files.len()).unwrap_or(u32::MAX);
-    let Plan { fold, with_new } = merge::plan(&candidates, added);
-
-    let mut names = ManifestNames::new(base);
-    let mut written = Vec::new();
-    let mut new = manifest_writer(base, snapshot, names.next())?;
-    for file in files {
-        new.add_file(file.data.clone(), INHERITED).map_err(unwritten)?;
-    }
-    if fold.is_empty() {
-        if !files.is_empty() {
-            written.push(new.write_manifest_file().await.map_err(unwritten)?);
-        }
-    } else {
-        let mut folded = if with_new {
-            new
-        } else {
-            if !files.is_empty() {
-                written.push(new.write_manifest_file().await.map_err(unwritten)?);
-            }
-            manifest_writer(base, snapshot, names.next())?
-        };
-        let taken: Vec<_> = fold.iter().filter_map(|place| held.get(*place)).collect();
-        for some in
-            merge::portions(&taken, READ_AT_ONCE, |manifest| candidate(manifest, spec).files)
-        {
-            add_live_files(&mut folded, base, some).await?;
-        }
-        written.push(folded.write_manifest_file().await.map_err(unwritten)?);
-        crate::faults::point("commit.folded");
-    }
-    for manifest in &mut written {
-        // As the list's writer would, so that the cache holds what the list says.
-        manifest.sequence_number = sequence;
-        if manifest.min_sequence_number < 0 {
-            manifest.min_sequence_number = sequence;
-        }
-    }
-    let kept = held.into_iter().enumerate().filter(|(place, _)| !fold.contains(place));
-    written.extend(kept.map(|(_, manifest)| manifest));
-    Ok(written)
-}
-
-/// A new file's sequence number is the one its snapshot gets.
-const INHERITED: i64 = -1;
-
-fn unwritten(err: iceberg::Error) -> Error {
-    from_iceberg(err, "the manifest can't be written")
-}
-
-fn candidate(manifest: &ManifestFile, spec: i32) -> Candidate {
-    let count = |files: Option<u32>| files.unwrap_or(0);
-    Candidate {
-        files: count(manifest.added_files_count)
-            .saturating_add(count(manifest.existing_files_count)),
-        bytes: manifest.manifest_length,
-        ours: manifest.content == ManifestContentType::Data
-            && manifest.partition_spec_id == spec
-            && manifest.key_metadata.is_none(),
-    }
-}
-
-fn manifest_writer(base: &Base, snapshot: i64, location: String) -> Result<ManifestWriter> {
-    let metadata = base.metadata();
-    let output = base.table.file_io().new_output(location).map_err(unwritten)?;
-    let schema = metadata.current_schema().clone();
-    let spec = metadata.default_partition_spec().as_ref().clone();
-    Ok(ManifestWriterBuilder::new(output, Some(snapshot), schema, spec).build_v2_data())
-}
-
-/// Adds the files of `manifests` that are not deleted; a folded manifest goes on saying where they came into the table.
-async fn add_live_files(
-    folded: &mut ManifestWriter,
-    base: &Base,
-    manifests: &[&ManifestFile],
-) -> Result<()> {
-    // A loop, and boxes: the compiler can't see that a stream of borrowing closures is `Send`.
-    let mut reads: Vec<BoxFuture<'_, Result<Manifest>>> = Vec::with_capacity(manifests.len());
-    for manifest in manifests {
-        reads.push(Box::pin(read_manifest(base, manifest)));
-    }
-    for manifest in try_join_all(reads).await? {
-        for entry in manifest.entries().iter().filter(|entry| entry.is_alive()) {
-            let origin =
-                entry.snapshot_id().zip(entry.sequence_number()).zip(entry.file_sequence_number);
-            let ((snapshot, sequence), file_sequence) = origin.ok_or_else(|| {
-                Error::new(Kind::Corrupt, "a manifest's entry does not say when its file was added")
-                    .with("file", entry.file_path())
-            })?;
-            folded
-                .add_existing_file(
-                    entry.data_file().clone(),
-                    snapshot,
-                    sequence,
-                    Some(file_sequence),
-                )
-                .map_err(unwritten)?;
-        }
-    }
-    Ok(())
-}
-
-async fn read_manifest(base: &Base, manifest: &ManifestFile) -> Result<Manifest> {
-    manifest.load_manifest(base.table.file_io()).await.map_err(|err| {
-        from_iceberg(err, "a manifest can't be read").with("file", &manifest.manifest_path)
-    })
 }

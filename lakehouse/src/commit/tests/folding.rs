@@ -2,8 +2,9 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use iceberg::spec::{DataFile, DataFileBuilder, Datum, ManifestStatus};
+use iceberg::spec::{DataFile, DataFileBuilder, Datum, Manifest, ManifestStatus};
 
+use super::super::fold::Fold;
 use super::super::{CommitOutcome, merge};
 use super::world::{World, file, offsets, request, source};
 
@@ -91,4 +92,46 @@ async fn folding_keeps_bounds_counts_and_origin_of_every_file() {
     assert_eq!(foreign, 6);
     assert!(kept > 250, "{kept} entries were folded");
     world.check().await;
+}
+
+/// A manifest of our layout is copied, and what comes of it is what the library makes, entry by entry and in the list.
+#[tokio::test]
+async fn copying_and_decoding_make_the_same_manifest() {
+    let world = World::new();
+    let sink = world.sink().await;
+    sink.pin(&source(), &offsets([(0, 0)])).await.unwrap();
+    for n in 0..40 {
+        let mut batch = request(&[(0, n * 10, n * 10 + 10)]);
+        for file in &mut batch.files {
+            file.data = measured(&file.data, n);
+        }
+        sink.commit(&batch).await.unwrap();
+    }
+    let base = world.base().await;
+    let io = base.table.file_io();
+    let snapshot = base.metadata().current_snapshot().unwrap();
+    let list = base.table.manifest_list_reader(snapshot).load().await.unwrap();
+    let new = [file("new/1".to_owned(), 3)];
+    for new in [&new[..], &[]] {
+        let of = || Fold { base: &base, snapshot: 77, new, held: list.entries().iter().collect() };
+        let place =
+            |name: &str| io.new_output(format!("{}/{name}.avro", base.metadata().location()));
+        let (bytes, mut copied) = of().copied().await.unwrap().unwrap();
+        let decoded = of().decoded(place("decoded").unwrap()).await.unwrap();
+        let written = of().write(place("written").unwrap()).await.unwrap();
+        let stored = io.new_input(&written.manifest_path).unwrap().read().await.unwrap();
+        assert_eq!(stored.len() as u64, written.manifest_length.unsigned_abs());
+        let entries = |bytes: &[u8]| {
+            let mut entries = Manifest::parse_avro(bytes).unwrap().into_parts().0;
+            entries.sort_by_key(|entry| entry.file_path().to_owned());
+            entries
+        };
+        let library = io.new_input(&decoded.manifest_path).unwrap().read().await.unwrap();
+        assert_eq!(entries(&bytes), entries(&library));
+        assert_eq!(entries(&stored), entries(&library));
+        copied.manifest_path.clone_from(&decoded.manifest_path);
+        copied.manifest_length = decoded.manifest_length;
+        assert_eq!(copied, decoded);
+        assert_eq!(copied.existing_files_count, Some(40));
+    }
 }
