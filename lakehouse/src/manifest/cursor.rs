@@ -33,11 +33,11 @@ impl<'a> Cursor<'a> {
         None
     }
 
-    /// A union of null and a number.
-    pub(super) fn optional_long(&mut self) -> Option<Option<i64>> {
+    /// A union of null, which stands for `absent`, and a number.
+    pub(super) fn long_or(&mut self, absent: Option<i64>) -> Option<i64> {
         match self.long()? {
-            0 => Some(None),
-            1 => Some(Some(self.long()?)),
+            0 => absent,
+            1 => self.long(),
             _ => None,
         }
     }

@@ -115,18 +115,15 @@ impl Copier {
         to: &mut Vec<u8>,
     ) -> Option<bool> {
         let status = from.long()?;
-        let (snapshot, sequence, file_sequence) =
-            (from.optional_long()?, from.optional_long()?, from.optional_long()?);
+        // What an entry does not say it has from the list, under the rules of the spec.
+        let inherited =
+            (status == ADDED || manifest.sequence_number == 0).then_some(manifest.sequence_number);
+        let snapshot = from.long_or(Some(manifest.added_snapshot_id))?;
+        let (sequence, file_sequence) = (from.long_or(inherited)?, from.long_or(inherited)?);
         let file = from.spanned(|from| self.data_file.pass(from))?;
         if status == DELETED {
             return Some(false);
         }
-        // What an entry does not say it has from the list, under the rules of the spec.
-        let inherited =
-            (status == ADDED || manifest.sequence_number == 0).then_some(manifest.sequence_number);
-        let snapshot = snapshot.unwrap_or(manifest.added_snapshot_id);
-        let sequence = sequence.or(inherited)?;
-        let file_sequence = file_sequence.or(inherited)?;
         put_long(to, EXISTING);
         for number in [snapshot, sequence, file_sequence] {
             to.push(THERE);
