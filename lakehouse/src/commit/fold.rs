@@ -18,6 +18,8 @@ use crate::{Error, Kind, Result};
 
 /// Files of the manifests that are read at a time.
 const READ_AT_ONCE: u32 = 256;
+/// No more than this is set aside on the word of a list.
+const MORE_MAX: usize = 64 << 20;
 /// A place in memory: the folder has nothing else.
 const IN_MEMORY: &str = "memory:///manifest.avro";
 
@@ -52,7 +54,9 @@ impl Fold<'_> {
         let first = writer(base, snapshot, first, new)?.write_manifest_file().await;
         let mut told = first.map_err(unwritten)?;
         let first = memory.new_input(IN_MEMORY).map_err(unwritten)?.read().await;
-        let Some(mut copier) = Copier::new(first.map_err(unwritten)?.into()) else {
+        let more = self.held.iter().map(|manifest| manifest.manifest_length).sum::<i64>();
+        let more = usize::try_from(more).unwrap_or(0).min(MORE_MAX);
+        let Some(mut copier) = Copier::new(&first.map_err(unwritten)?, more) else {
             return Ok(None);
         };
         for portion in self.portions() {

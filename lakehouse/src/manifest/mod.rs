@@ -33,6 +33,8 @@ const THERE: u8 = 2;
 /// A manifest that grows by the entries of others.
 pub(crate) struct Copier {
     file: Vec<u8>,
+    /// The entries of one block, whose length is written before them.
+    block: Vec<u8>,
     schema: String,
     sync: [u8; SYNC],
     data_file: Skip,
@@ -52,9 +54,10 @@ pub(crate) struct Copied {
 }
 
 impl Copier {
-    /// Goes on with a manifest that the library has written; `None` if its layout is not the known one.
-    pub(crate) fn new(first: Vec<u8>) -> Option<Self> {
-        let Header { schema, sync, .. } = Header::read(&mut Cursor::new(&first))?;
+    /// Goes on with a manifest that the library has written, and expects about `more` bytes; `None` if its layout is not
+    /// the known one.
+    pub(crate) fn new(first: &[u8], more: usize) -> Option<Self> {
+        let Header { schema, sync, .. } = Header::read(&mut Cursor::new(first))?;
         let parsed: Value = serde_json::from_str(schema).ok()?;
         let fields = parsed.get("fields")?.as_array()?;
         let [leading @ .., file] = fields.as_slice() else { return None };
@@ -73,7 +76,10 @@ impl Copier {
         }
         let data_file = Skip::of(file.get("type")?)?;
         let schema = schema.to_owned();
-        Some(Self { schema, sync, data_file, copied: 0, min_sequence: None, file: first })
+        let mut file = Vec::with_capacity(first.len().saturating_add(more));
+        file.extend_from_slice(first);
+        let block = Vec::new();
+        Some(Self { file, block, schema, sync, data_file, copied: 0, min_sequence: None })
     }
 
     /// Adds the entries of `manifest`, whose bytes are `bytes`, that are not deleted; they become existing ones, and go on
@@ -85,13 +91,13 @@ impl Copier {
             return None;
         }
         let mut entries = 0;
-        let mut block = Vec::with_capacity(bytes.len());
+        self.block.clear();
         while !rest.is_empty() {
             let count = rest.long()?;
             let length = usize::try_from(rest.long()?).ok()?;
             let mut inside = Cursor::new(rest.take(length)?);
             for _ in 0..count {
-                entries += i64::from(self.entry(manifest, &mut inside, &mut block)?);
+                entries += i64::from(self.entry(manifest, &mut inside)?);
             }
             if !inside.is_empty() || rest.take(SYNC)? != header.sync {
                 return None;
@@ -99,8 +105,8 @@ impl Copier {
         }
         if entries > 0 {
             put_long(&mut self.file, entries);
-            put_long(&mut self.file, i64::try_from(block.len()).ok()?);
-            self.file.append(&mut block);
+            put_long(&mut self.file, i64::try_from(self.block.len()).ok()?);
+            self.file.extend_from_slice(&self.block);
             self.file.extend_from_slice(&self.sync);
         }
         self.copied = self.copied.checked_add(u32::try_from(entries).ok()?)?;
@@ -108,12 +114,7 @@ impl Copier {
     }
 
     /// Copies one entry, if it is alive: whether it is.
-    fn entry(
-        &mut self,
-        manifest: &ManifestFile,
-        from: &mut Cursor<'_>,
-        to: &mut Vec<u8>,
-    ) -> Option<bool> {
+    fn entry(&mut self, manifest: &ManifestFile, from: &mut Cursor<'_>) -> Option<bool> {
         let status = from.long()?;
         // What an entry does not say it has from the list, under the rules of the spec.
         let inherited =
@@ -124,6 +125,7 @@ impl Copier {
         if status == DELETED {
             return Some(false);
         }
+        let to = &mut self.block;
         put_long(to, EXISTING);
         for number in [snapshot, sequence, file_sequence] {
             to.push(THERE);

@@ -70,7 +70,7 @@ async fn first(io: &FileIO) -> Vec<u8> {
 async fn entries_that_live_are_copied_and_say_where_they_came_from() {
     let io = FileIO::new_with_memory();
     let Told { told, bytes } = mixed(&io).await;
-    let mut copier = Copier::new(first(&io).await).unwrap();
+    let mut copier = Copier::new(&first(&io).await, 0).unwrap();
     copier.add(&told, &bytes).unwrap();
     let Copied { file: whole, files, min_sequence } = copier.finish();
     assert_eq!((files, min_sequence), (2, Some(5)));
@@ -97,7 +97,7 @@ async fn what_is_cut_off_or_has_more_is_not_copied() {
     let io = FileIO::new_with_memory();
     let Told { told, bytes } = mixed(&io).await;
     let first = first(&io).await;
-    let whole = |bytes: &[u8]| Copier::new(first.clone()).unwrap().add(&told, bytes).is_some();
+    let whole = |bytes: &[u8]| Copier::new(&first, 99).unwrap().add(&told, bytes).is_some();
     assert!(whole(&bytes));
     // Cut behind its head, it is a manifest of nothing: its count of files tells, and that is the caller's.
     let head = bytes.len() - block_length(&bytes);
@@ -131,10 +131,10 @@ async fn another_layout_is_not_copied() {
         ("Obj", "obj"),
     ] {
         let other = replaced(from, to);
-        let mut copier = Copier::new(bytes.clone()).unwrap();
+        let mut copier = Copier::new(&bytes, 0).unwrap();
         assert!(copier.add(&told, &other).is_none(), "{to}");
     }
-    assert!(Copier::new(replaced("file_sequence_number", "file_sequence_numbed")).is_none());
+    assert!(Copier::new(&replaced("file_sequence_number", "file_sequence_numbed"), 0).is_none());
 }
 
 #[test]
