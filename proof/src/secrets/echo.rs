@@ -33,9 +33,7 @@ impl Echo {
                     return;
                 }
                 // A client that hangs up has had its answer or does not want one.
-                if connection.and_then(|connection| answer(connection, status)).is_ok() {
-                    count.fetch_add(1, Ordering::SeqCst);
-                }
+                drop(connection.and_then(|connection| answer(connection, status, &count)));
             }
         });
         Ok(Self { address, stop, answered })
@@ -46,7 +44,7 @@ impl Echo {
         format!("http://{}", self.address)
     }
 
-    /// Requests that were refused and repeated.
+    /// Requests that were refused and repeated: counted before the answer goes out, so that who has it finds it counted.
     pub(super) fn answered(&self) -> u64 {
         self.answered.load(Ordering::SeqCst)
     }
@@ -60,7 +58,7 @@ impl Drop for Echo {
     }
 }
 
-fn answer(mut connection: TcpStream, status: &str) -> std::io::Result<()> {
+fn answer(mut connection: TcpStream, status: &str, count: &AtomicU64) -> std::io::Result<()> {
     connection.set_read_timeout(Some(REQUEST_MAX))?;
     let (mut request, mut buffer) = (Vec::new(), [0; 4096]);
     while !request.windows(4).any(|four| four == b"\r\n\r\n") && request.len() < REQUEST_BYTES_MAX {
@@ -79,5 +77,6 @@ fn answer(mut connection: TcpStream, status: &str) -> std::io::Result<()> {
     };
     let head =
         format!("HTTP/1.1 {status}\r\nContent-Length: {}\r\nConnection: close\r\n", body.len());
+    count.fetch_add(1, Ordering::SeqCst);
     connection.write_all(format!("{head}\r\n{body}").as_bytes())
 }
