@@ -30,7 +30,7 @@ enum Act {
 }
 
 /// Long enough for others to get through meanwhile.
-const REST: Duration = Duration::from_millis(15);
+const REST: Duration = Duration::from_millis(30);
 
 struct Armed {
     name: String,

@@ -14,7 +14,7 @@ use crate::committer::{AT_GATE, Account, count};
 use crate::report::Outcome;
 
 /// Writers of one table, each with a partition of its own, so that each conflict is followed by success.
-const WRITERS: u32 = 24;
+const WRITERS: u32 = 40;
 const BATCH_ROWS: u64 = 250;
 /// The share of attempts that must have met a conflict.
 const CONFLICTS_MIN: f64 = 0.6;
