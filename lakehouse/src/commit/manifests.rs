@@ -43,7 +43,8 @@ pub(super) async fn write(
             new: if with_new { files } else { &[] },
             held: fold.iter().filter_map(|place| held.get(*place)).collect(),
         };
-        written.push(folded.write(names.next(base)?).await?);
+        // Boxed: a fold is rare, and would make every commit's future as large as its own.
+        written.push(Box::pin(folded.write(names.next(base)?)).await?);
         crate::faults::point("commit.folded");
     }
     for manifest in &mut written {
