@@ -44,7 +44,7 @@ const ENDS: usize = 100;
 pub(crate) struct SoakArgs {
     #[command(flatten)]
     pub(crate) suite: SuiteArgs,
-    /// How long it is judged, after a warm-up of as long in a release's size; 1 or 60 by the size when absent
+    /// How long it is judged, after a warm-up of an hour in a release's size; 1 or 60 by the size when absent
     #[arg(long)]
     minutes: Option<f64>,
     /// Keep tables and logs there
