@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 
-use iceberg::spec::{DataFile, DataFileBuilder, Datum, Manifest, ManifestStatus};
+use iceberg::spec::{DataFile, DataFileBuilder, Datum, Literal, Manifest, ManifestStatus, Struct};
 
 use super::super::fold::Fold;
 use super::super::{CommitOutcome, merge};
@@ -18,11 +18,14 @@ struct Said {
 /// The file with everything that a writer may record of it, different for each `n`.
 fn measured(file: &DataFile, n: i64) -> DataFile {
     let count = |value: i64| HashMap::from([(1, value.unsigned_abs()), (2, 7)]);
+    // Days on both sides of 1970, in no order, and files without one.
+    let day = i32::try_from(n * 37 % 101).unwrap() - 50;
+    let day = (n % 7 != 3).then(|| Literal::date(day));
     DataFileBuilder::default()
         .content(file.content_type())
         .file_path(file.file_path().to_owned())
         .file_format(file.file_format())
-        .partition(file.partition().clone())
+        .partition(Struct::from_iter([day]))
         .partition_spec_id(0)
         .record_count(file.record_count())
         .file_size_in_bytes(file.file_size_in_bytes())
