@@ -19,8 +19,9 @@ use crate::ledger::Ledger;
 use crate::placement::Placed;
 use crate::{EmitError, EmitterSettings};
 
-/// Records the client holds before it pushes back: 20 MB with their overhead.
-const QUEUE_RECORDS_MAX: &str = "50000";
+/// Records the client holds before it pushes back. Each is touched again by the client's threads when it is sent and when
+/// it is reported: 8,000 of them are in the processor's cache then, 50,000 are not, and cost a third more CPU time.
+const QUEUE_RECORDS_MAX: &str = "8000";
 /// Payload bytes the client holds before it pushes back.
 const QUEUE_KBYTES_MAX: &str = "32768";
 /// How long a batch may wait for company; the price is latency.

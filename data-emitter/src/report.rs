@@ -25,7 +25,11 @@ pub(crate) fn on_terminal() -> bool {
 /// Logs go to standard error: as text for a person, as JSON for a collector.
 pub(crate) fn init_logging(terminal: bool) {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(LOG_FILTER));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that can't be written is lost. The subscriber would say so on standard error, and panic there.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     if terminal { logs.init() } else { logs.json().init() }
 }
 

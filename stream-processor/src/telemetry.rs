@@ -18,7 +18,11 @@ pub enum Elsewhere {
 pub fn init(default_filter: &str, elsewhere: Elsewhere) {
     let filter =
         EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new(default_filter));
-    let logs = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    // A line that can't be written is lost. The subscriber would say so on standard error, and panic there.
+    let logs = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_writer(std::io::stderr)
+        .log_internal_errors(false);
     let terminal = std::io::stderr().is_terminal();
     if terminal || elsewhere == Elsewhere::Text {
         logs.with_target(false).with_ansi(terminal).init();

@@ -1,19 +1,28 @@
 //! What people read on the terminal.
 
+use std::io::{ErrorKind, Write as _};
+
 use anyhow::Result;
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 
-/// Prints a line of the command's result to standard output.
-#[allow(clippy::print_stdout, reason = "the one place where results are printed")]
+/// Prints a line of the command's result to standard output. Who has read enough (`| head`) stops nothing.
+///
+/// # Panics
+///
+/// When the line can't be written for another reason: a result must not be missing with exit code 0.
 pub(crate) fn line(text: &str) {
-    println!("{text}");
+    let written = writeln!(std::io::stdout(), "{text}");
+    let written = written.or_else(|err| match err.kind() {
+        ErrorKind::BrokenPipe => Ok(()),
+        _ => Err(err),
+    });
+    written.expect("standard output takes the result");
 }
 
-/// Prints how far something is to standard error.
-#[allow(clippy::print_stderr, reason = "progress goes beside the result")]
+/// Prints how far something is to standard error, if that still takes it.
 pub(crate) fn progress(text: &str) {
-    eprintln!("{text}");
+    let _ = writeln!(std::io::stderr(), "{text}");
 }
 
 /// Rows as a table with lines.

@@ -26,9 +26,9 @@ const RATE: u32 = 1_000;
 const BUDGET_MIB: u64 = 32;
 /// I10: how much more than the budget is allowed, over what an idle processor takes.
 const BUDGET_SLACK: f64 = 1.10;
-/// Minutes before those that are judged, in CI's and in a release's size. Caches fill in the first ones; the holes between
-/// what lives long in the allocator's arenas were seen to grow for 14,000 commits, three quarters of an hour, and no more.
-const WARM_UP: (f64, f64) = (0.15, 60.0);
+/// Minutes before those that are judged, in CI's and in a release's size: caches fill, and the allocator's arenas get the
+/// holes that they keep.
+const WARM_UP: (f64, f64) = (0.15, 15.0);
 const SAMPLE_EVERY: Duration = Duration::from_secs(1);
 /// Manifests and files are counted less often: it means reading the table.
 const COUNT_EVERY: u64 = 10;
@@ -44,7 +44,7 @@ const ENDS: usize = 100;
 pub(crate) struct SoakArgs {
     #[command(flatten)]
     pub(crate) suite: SuiteArgs,
-    /// How long it is judged, after a warm-up of an hour in a release's size; 1 or 60 by the size when absent
+    /// How long it is judged, after a warm-up of a quarter of an hour in a release's size; 1 or 60 by the size when absent
     #[arg(long)]
     minutes: Option<f64>,
     /// Keep tables and logs there
