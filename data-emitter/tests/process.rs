@@ -44,6 +44,19 @@ fn a_finished_stream_exits_with_0_and_tells_the_balance_as_json() {
     assert_eq!(last.pointer("/fields/message").unwrap(), "emitted");
 }
 
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_takes_nothing_more_changes_nothing() {
+    let broker = broker();
+    let full = std::fs::File::options().write(true).open("/dev/full").unwrap();
+    let status = emitter(&["--rate", "max", "--events", "1000"])
+        .env("KAFKA_BROKERS", broker.bootstrap_servers())
+        .stderr(full)
+        .status()
+        .unwrap();
+    assert_eq!(status.code(), Some(0));
+}
+
 #[test]
 fn sigterm_ends_an_endless_stream_with_nothing_undelivered() {
     let broker = broker();

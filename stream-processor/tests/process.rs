@@ -2,6 +2,7 @@
 
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
+use std::fs::File;
 use std::process::{Command, Output};
 
 const JOB: &str = include_str!("../sql-jobs/transform_pipeline.sql");
@@ -88,6 +89,15 @@ fn a_setting_that_cannot_be_is_refused_before_anything_is_touched() {
         assert!(said.contains(name), "{setting:?}: {said}");
         assert!(!said.contains("canary"), "{setting:?}: a secret is shown: {said}");
     }
+}
+
+#[cfg(target_os = "linux")]
+#[test]
+fn a_log_that_takes_nothing_more_changes_nothing() {
+    let full = File::options().write(true).open("/dev/full").unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_stream-processor"));
+    let status = command.args(["--job", "none.sql"]).stderr(full).status().unwrap();
+    assert_eq!(status.code(), Some(64));
 }
 
 #[test]

@@ -199,8 +199,5 @@ fn print(rows: &[RecordBatch], format: Format) -> Result<()> {
             json.finish()?;
         }
     }
-    match std::io::stdout().write_all(&out) {
-        Err(err) if err.kind() == std::io::ErrorKind::BrokenPipe => Ok(()),
-        written => Ok(written?),
-    }
+    Ok(show::result(&out)?)
 }

@@ -1,23 +1,30 @@
 //! What people read on the terminal.
 
-use std::io::{ErrorKind, Write as _};
+use std::io::{ErrorKind, Result as Written, Write as _};
 
 use anyhow::Result;
 use arrow::record_batch::RecordBatch;
 use arrow::util::pretty::pretty_format_batches;
 
-/// Prints a line of the command's result to standard output. Who has read enough (`| head`) stops nothing.
+/// Writes a result to standard output. Who has read enough (`| head`) is no error.
+///
+/// # Errors
+///
+/// It can't be written for another reason.
+pub(crate) fn result(text: &[u8]) -> Written<()> {
+    match std::io::stdout().write_all(text) {
+        Err(err) if err.kind() == ErrorKind::BrokenPipe => Ok(()),
+        written => written,
+    }
+}
+
+/// Prints a line of the command's result.
 ///
 /// # Panics
 ///
-/// When the line can't be written for another reason: a result must not be missing with exit code 0.
+/// When [`result`] fails: nothing may be missing with exit code 0.
 pub(crate) fn line(text: &str) {
-    let written = writeln!(std::io::stdout(), "{text}");
-    let written = written.or_else(|err| match err.kind() {
-        ErrorKind::BrokenPipe => Ok(()),
-        _ => Err(err),
-    });
-    written.expect("standard output takes the result");
+    result(format!("{text}\n").as_bytes()).expect("standard output takes the result");
 }
 
 /// Prints how far something is to standard error, if that still takes it.

@@ -3,18 +3,19 @@
 #![allow(clippy::unwrap_used, reason = "a failing test may panic")]
 
 use std::path::Path;
-use std::process::{Command, Output};
+use std::process::{Command, Output, Stdio};
 
 const JOB: &str =
     concat!(env!("CARGO_MANIFEST_DIR"), "/../stream-processor/sql-jobs/transform_pipeline.sql");
 
+fn command(args: &[&str]) -> Command {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_streamforge"));
+    command.args(args).env("JOB_FILE", JOB).env_remove("RUST_LOG");
+    command
+}
+
 fn streamforge(args: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_streamforge"))
-        .args(args)
-        .env("JOB_FILE", JOB)
-        .env_remove("RUST_LOG")
-        .output()
-        .unwrap()
+    command(args).output().unwrap()
 }
 
 #[track_caller]
@@ -99,6 +100,17 @@ fn an_earlier_demo_is_never_overwritten() {
     assert!(!again.status.success());
     let error = String::from_utf8_lossy(&again.stderr).into_owned();
     assert!(error.contains("earlier demo") && error.contains("--dir"), "{error}");
+}
+
+#[test]
+fn who_stops_reading_stops_nothing() {
+    let folder = tempfile::tempdir().unwrap();
+    let dir = dir(folder.path());
+    let mut demo = command(&["demo", "--events", "1000", "--dir", &dir]);
+    let mut demo = demo.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    drop((demo.stdout.take(), demo.stderr.take()));
+    assert!(demo.wait().unwrap().success());
+    assert!(count(&dir, "SELECT count(*) FROM processed_conversions", &[]) > 0);
 }
 
 #[test]
