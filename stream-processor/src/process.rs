@@ -17,6 +17,10 @@ use tracing::{error, info};
 /// A setting or the job file is wrong; starting again will not help.
 const EX_USAGE: u8 = 64;
 
+/// Threads for files and names of hosts. By default there may be 512; a janitor alone keeps dozens busy, and each leaves
+/// holes in an arena of the allocator.
+const BLOCKING_THREADS: usize = 4;
+
 /// Does what `cli` asks for until it is done, or until a signal stops it.
 pub fn main(cli: &Cli) -> ExitCode {
     telemetry::init("info", Elsewhere::Json);
@@ -73,8 +77,11 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
 }
 
 fn process(job: Job, config: Config, about: About, status_address: &str) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = tokio::runtime::Builder::new_multi_thread()
+        .worker_threads(2)
+        .max_blocking_threads(BLOCKING_THREADS)
+        .enable_all()
+        .build()?;
     let page = status_address.to_owned();
     // As a task, so that a panic in it comes back as an error: unwinding from here would wait for its threads forever.
     let work = runtime.spawn(async move {
