@@ -18,7 +18,7 @@ use tracing::{error, info};
 const EX_USAGE: u8 = 64;
 
 /// Threads for files, names of hosts and what waits for others; two wait for the threads of the pipe. By default there may
-/// be 512: a janitor alone keeps dozens busy, and each leaves holes in an arena of the allocator.
+/// be 512: a soak on local files had 47, and each leaves holes in an arena of the allocator.
 const BLOCKING_THREADS: usize = 6;
 
 /// Does what `cli` asks for until it is done, or until a signal stops it.
