@@ -124,8 +124,10 @@ class Platform:
     def leftovers(self):
         """Containers, volumes and networks of the project."""
         label = ["--filter", f"label=com.docker.compose.project={PROJECT}"]
+        # Images carry the project's label as well, and give it to whatever is made of them by hand. Compose tells its own by this.
+        made_by_compose = ["--filter", "label=com.docker.compose.config-hash"]
         return {
-            "containers": run("docker", "ps", "--all", "--quiet", *label).stdout.split(),
+            "containers": run("docker", "ps", "--all", "--quiet", *label, *made_by_compose).stdout.split(),
             "volumes": run("docker", "volume", "ls", "--quiet", *label).stdout.split(),
             "networks": run("docker", "network", "ls", "--quiet", *label).stdout.split(),
         }
