@@ -18,6 +18,10 @@ use crate::args::{Args, Command};
 use crate::health::Pulse;
 use crate::report::Reporter;
 
+/// Events are freed by another thread than the one that made them, which glibc's arenas are slow at.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 #[tokio::main(flavor = "current_thread")]
 async fn main() -> ExitCode {
     let args = match Args::try_parse() {

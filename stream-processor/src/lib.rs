@@ -21,6 +21,7 @@ pub mod sink;
 pub mod status;
 
 pub mod process;
+pub mod runtime;
 pub mod telemetry;
 
 mod memory;

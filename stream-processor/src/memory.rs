@@ -1,32 +1,10 @@
-//! Memory that the allocator holds although nothing uses it.
+//! The allocator of every program that runs a job.
 //!
-//! glibc keeps freed pages for the thread that freed them: each thread that ever folded manifests would hold what that
-//! took at its highest. Owns giving them back. It must never be asked where records pass: the allocator's locks are held
-//! for some milliseconds.
+//! A record's memory is taken by librdkafka's thread and freed by the reader's. glibc guards both with one lock for each
+//! arena, and they waited for each other; mimalloc frees across threads without one. It replaces `malloc` for C as well
+//! (measured in `docs/decisions/0011-where-a-records-time-goes.md`).
 
-use std::convert::Infallible;
-use std::time::Duration;
+use mimalloc::MiMalloc;
 
-/// Folds come once in many commits; a process whose memory goes down a little later is as good.
-const EVERY: Duration = Duration::from_secs(15);
-
-/// Gives free pages back to the system, again and again.
-pub(crate) async fn give_back() -> Infallible {
-    let mut ticks = tokio::time::interval(EVERY);
-    ticks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
-    loop {
-        ticks.tick().await;
-        trim();
-    }
-}
-
-#[cfg(target_env = "gnu")]
-#[allow(unsafe_code, reason = "the allocator has no other door")]
-fn trim() {
-    // SAFETY: it takes no pointer, and locks each arena as `malloc` does. That there was nothing to give is no fault.
-    unsafe { libc::malloc_trim(0) };
-}
-
-/// Other allocators give back by themselves, or can't be asked.
-#[cfg(not(target_env = "gnu"))]
-fn trim() {}
+#[global_allocator]
+static ALLOCATOR: MiMalloc = MiMalloc;

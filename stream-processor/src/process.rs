@@ -8,7 +8,7 @@ use crate::config::{Cli, Command, Config, RunArgs};
 use crate::job::Job;
 use crate::status::About;
 use crate::telemetry::{self, Elsewhere};
-use crate::{memory, run, status};
+use crate::{run, runtime, status};
 use anyhow::{Context, Result};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
@@ -16,10 +16,6 @@ use tracing::{error, info};
 
 /// A setting or the job file is wrong; starting again will not help.
 const EX_USAGE: u8 = 64;
-
-/// Threads for files, names of hosts and what waits for others; two wait for the threads of the pipe. By default there may
-/// be 512: a soak on local files had 47, and each leaves holes in an arena of the allocator.
-const BLOCKING_THREADS: usize = 6;
 
 /// Does what `cli` asks for until it is done, or until a signal stops it.
 pub fn main(cli: &Cli) -> ExitCode {
@@ -77,11 +73,7 @@ fn wrong(err: &anyhow::Error) -> ExitCode {
 }
 
 fn process(job: Job, config: Config, about: About, status_address: &str) -> Result<()> {
-    let runtime = tokio::runtime::Builder::new_multi_thread()
-        .worker_threads(2)
-        .max_blocking_threads(BLOCKING_THREADS)
-        .enable_all()
-        .build()?;
+    let runtime = runtime::build()?;
     let page = status_address.to_owned();
     // As a task, so that a panic in it comes back as an error: unwinding from here would wait for its threads forever.
     let work = runtime.spawn(async move {
@@ -98,7 +90,6 @@ fn process(job: Job, config: Config, about: About, status_address: &str) -> Resu
         tokio::select! {
             outcome = run(job, config, reporters, shutdown) => outcome,
             outcome = serving => outcome,
-            never = memory::give_back() => match never {},
         }
     });
     let outcome = runtime.block_on(work);

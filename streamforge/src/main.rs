@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::Result;
 use clap::{Parser, Subcommand};
+use stream_processor::runtime;
 use stream_processor::telemetry::{self, Elsewhere};
 use streamforge::demo::{DemoArgs, demo};
 use streamforge::handover::{self, AdoptArgs, LendArgs, PositionArgs};
@@ -127,8 +128,7 @@ fn told(answer: &clap::Error) -> ExitCode {
 }
 
 fn run(task: Task, started: Instant) -> Result<()> {
-    let runtime =
-        tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build()?;
+    let runtime = runtime::build()?;
     let outcome = runtime.block_on(async {
         match task {
             Task::Query(args) => query(args).await,
