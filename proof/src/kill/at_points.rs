@@ -21,8 +21,11 @@ use crate::report::Outcome;
 
 /// How long a process may take to come to its point.
 const FIRE_MAX: Duration = Duration::from_secs(30);
-/// How long a process may win against its rival, and how long it is frozen then: for a few commits of the rival.
-const AWAKE_MAX: Duration = Duration::from_secs(3);
+/// The same for a point that takes a rival, where it is a matter of luck.
+const CONFLICT_MAX: Duration = Duration::from_mins(3);
+/// How long a process may win against its rival, and how long it is frozen then: for a few commits of the rival. It counts
+/// only where it falls between the look at the table and the commit, so there have to be many.
+const AWAKE_MAX: Duration = Duration::from_millis(700);
 const ASLEEP: Duration = Duration::from_millis(300);
 /// How long a process may take to end after a panic in one of its threads.
 const PANIC_MAX: Duration = Duration::from_secs(15);
@@ -183,7 +186,8 @@ fn lacking(spec: &TableSpec) -> TableSpec {
 /// frozen now and then, so that it is the one that comes too late.
 async fn fires(rig: &Rig, process: &mut Process, mut rival: Option<&mut Process>) -> Result<()> {
     let mut awake = Instant::now();
-    rig.until("the armed point", FIRE_MAX, |_| {
+    let limit = if rival.is_some() { CONFLICT_MAX } else { FIRE_MAX };
+    rig.until("the armed point", limit, |_| {
         if process.has_fired() {
             return Ok(true);
         }
