@@ -18,7 +18,8 @@ use crate::args::{Args, Command};
 use crate::health::Pulse;
 use crate::report::Reporter;
 
-/// Events are freed by another thread than the one that made them, which glibc's arenas are slow at.
+/// Events are freed by another thread than the one that made them, which glibc's arenas are slow at. Not in
+/// the library: `streamforge` has it too, and an allocator already.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 

@@ -1,4 +1,6 @@
 //! The threads of a program that runs a job, beside those of the pipe.
+//!
+//! Owns how many there may be and how long they rest. It must never know what runs on them.
 
 use std::io;
 use std::time::Duration;
