@@ -167,10 +167,10 @@ def queries(section):
     rows = [[title if engine == "ours" else "", engine, f"{cost['milliseconds']:,.0f}", f"{cost['cpu_milliseconds']:,.0f}", f"{cost['splits']:,}",
              f"{cost['rows_read']:,}", f"{cost['bytes_read'] / 1e6:,.1f}"]
             for title, costs in section["queries"].items() for engine, cost in costs.items()]
-    sizes = "; ".join(f"written by {'us' if engine == 'ours' else engine}: {one['files']:,} files, {one['bytes_written'] / 1e6:,.0f} MB" for engine, one in section["tables"].items())
+    sizes = "; ".join(f"{engine}: {one['files']:,} files, {one['bytes_written'] / 1e6:,.0f} MB" for engine, one in section["tables"].items())
     return f"""{origin(section)}
 
-{section['events']:,} rows in each table; {sizes}. Median of {section['repeats']}.
+{section['events']:,} rows in each table ({sizes}). Median of {section['repeats']}.
 
 {table(["query", "table of", "ms", "CPU ms", "splits", "rows read", "MB read"], rows, ["---", "---", *["---:"] * 5])}"""
 
