@@ -12,7 +12,7 @@ use crate::generator::{Emission, Generator, Tally};
 use crate::outcome::{EmitError, Progress, Summary};
 use crate::pace::{NextRecord, Pace};
 use crate::placement::{Lengths, Placed, partition_of};
-use crate::producer::{Compression, Handed, Producer};
+use crate::producer::{Compression, Handed, Probe, Producer};
 use crate::properties::Properties;
 use crate::{GeneratorSettings, Rate};
 
@@ -109,10 +109,10 @@ fn run(
     mut progress: impl FnMut(Progress),
     stop: &CancellationToken,
 ) -> Result<Summary, EmitError> {
-    let producer = Producer::new(settings)?;
-    let Some(partitions) = await_topic(settings, &producer, stop)? else {
+    let Some(partitions) = await_topic(settings, stop)? else {
         return Ok(Summary::default());
     };
+    let producer = Producer::new(settings, partitions)?;
     let clock = Stopwatch::start();
     let mut stream = Stream::new(settings, partitions);
     let mut told_at = Duration::ZERO;
@@ -133,20 +133,13 @@ fn run(
 /// Waits for the topic; `None` when told to stop before it was there.
 fn await_topic(
     settings: &EmitterSettings,
-    producer: &Producer,
     stop: &CancellationToken,
 ) -> Result<Option<i32>, EmitError> {
+    let probe = Probe::new(settings)?;
     let clock = Stopwatch::start();
     while !stop.is_cancelled() {
-        match producer.partitions() {
-            Ok(count) => {
-                // Until now librdkafka talked to a bootstrap address and wasn't
-                // given a producer id there. An answer from the broker itself
-                // makes it ask again at once, and not 500 ms later. The answer
-                // doesn't matter.
-                let _ = producer.partitions();
-                return Ok(Some(count));
-            }
+        match probe.partitions() {
+            Ok(count) => return Ok(Some(count)),
             Err(reason) if clock.elapsed() >= TOPIC_TIMEOUT => {
                 return Err(EmitError::NoTopic {
                     topic: settings.topic.clone(),

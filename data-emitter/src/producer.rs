@@ -6,26 +6,35 @@ use std::str::FromStr;
 use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use rdkafka::ClientContext;
-use rdkafka::config::{ClientConfig, RDKafkaLogLevel};
+use rdkafka::client::{Client, ClientContext};
+use rdkafka::config::{ClientConfig, FromClientConfigAndContext, RDKafkaLogLevel};
 use rdkafka::error::{KafkaError, RDKafkaErrorCode};
 use rdkafka::message::Message as _;
 use rdkafka::producer::{
-    BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
+    BaseProducer, BaseRecord, DeliveryResult, Producer as _, ProducerContext, ThreadedProducer,
 };
 use tracing::{debug, error, info, warn};
 
 use crate::ledger::Ledger;
 use crate::placement::Placed;
-use crate::{EmitError, EmitterSettings};
+use crate::{EmitError, EmitterSettings, Rate};
 
 /// Records the client holds before it pushes back. Each is touched again by the client's threads when it is sent and when
-/// it is reported: with 50,000 they have left the CPU's cache by then, which a profile shows in every copy and free.
-const QUEUE_RECORDS_MAX: &str = "8000";
+/// it is reported: with more they have left the CPU's cache by then, which a profile shows in every copy and free.
+const QUEUE_RECORDS_MAX: &str = "4000";
 /// Payload bytes the client holds before it pushes back.
 const QUEUE_KBYTES_MAX: &str = "32768";
-/// How long a batch may wait for company; the price is latency.
+/// What the batches of all partitions hold together: three fifths of what the records of a full queue come to, so that it
+/// always has a batch that is ready to go.
+const BATCHES_BYTES: u64 = 1_000_000;
+/// The smallest batch that is worth a request.
+const BATCH_BYTES_MIN: u64 = 16_384;
+/// How long a batch may wait for company when the stream has a rate; the price is latency.
 const LINGER_MS: &str = "5";
+/// The same when the stream goes as fast as the broker takes it. There nothing is gained by sending sooner, and a batch
+/// that is overdue while the one before it is on its way makes librdkafka's thread spin until the answer: an idempotent
+/// producer has one request of a partition under way.
+const LINGER_UNPACED_MS: &str = "20";
 /// How long one question about the topic may take; SIGTERM waits as long.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
@@ -87,6 +96,60 @@ pub(crate) struct Producer {
     topic: String,
 }
 
+/// Asks for the topic before there is a producer: how much a batch holds depends on the answer.
+pub(crate) struct Probe {
+    client: BaseProducer<Reports>,
+    topic: String,
+}
+
+impl Probe {
+    /// Makes the client; the connection comes later by itself.
+    pub(crate) fn new(settings: &EmitterSettings) -> Result<Self, EmitError> {
+        let client = create(ClientConfig::new(), settings)?;
+        Ok(Self { client, topic: settings.topic.clone() })
+    }
+
+    /// Asks once how many partitions the topic has.
+    pub(crate) fn partitions(&self) -> Result<i32, String> {
+        partitions_of(self.client.client(), &self.topic)
+    }
+}
+
+fn create<P: FromClientConfigAndContext<Reports>>(
+    mut config: ClientConfig,
+    settings: &EmitterSettings,
+) -> Result<P, EmitError> {
+    config.set("client.id", "streamforge-data-emitter").set_log_level(RDKafkaLogLevel::Info);
+    for (key, value) in settings.properties.iter() {
+        config.set(key, value);
+    }
+    config
+        .set("bootstrap.servers", &settings.brokers)
+        .set("compression.type", settings.compression.as_str());
+    config
+        .create_with_context(Reports::default())
+        .map_err(|error| EmitError::Settings { reason: refused(&error) })
+}
+
+/// Bytes of one partition's records that make a batch ready.
+fn batch_bytes(partitions: i32) -> u64 {
+    let count = u64::try_from(partitions).unwrap_or(1).max(1);
+    (BATCHES_BYTES / count).max(BATCH_BYTES_MIN)
+}
+
+fn partitions_of(client: &Client<Reports>, topic: &str) -> Result<i32, String> {
+    let metadata =
+        client.fetch_metadata(Some(topic), METADATA_TIMEOUT).map_err(|error| error.to_string())?;
+    let topic = metadata.topics().first().ok_or("the broker did not answer for the topic")?;
+    if let Some(error) = topic.error() {
+        return Err(RDKafkaErrorCode::from(error).to_string());
+    }
+    match i32::try_from(topic.partitions().len()) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("the topic has no partitions yet".to_owned()),
+    }
+}
+
 /// What came of handing a record to the client.
 pub(crate) enum Handed {
     /// The client has it.
@@ -96,45 +159,25 @@ pub(crate) enum Handed {
 }
 
 impl Producer {
-    /// Makes the client; the connection comes later by itself.
-    pub(crate) fn new(settings: &EmitterSettings) -> Result<Self, EmitError> {
+    /// Makes the client for a topic of so many partitions.
+    pub(crate) fn new(settings: &EmitterSettings, partitions: i32) -> Result<Self, EmitError> {
+        let linger = if settings.rate == Rate::Max { LINGER_UNPACED_MS } else { LINGER_MS };
         let mut config = ClientConfig::new();
         config
-            .set("client.id", "streamforge-data-emitter")
             // Retries neither repeat nor reorder records.
             .set("enable.idempotence", "true")
             .set("acks", "all")
-            .set("linger.ms", LINGER_MS)
+            .set("linger.ms", linger)
+            .set("batch.size", batch_bytes(partitions).to_string())
             .set("queue.buffering.max.messages", QUEUE_RECORDS_MAX)
-            .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX)
-            .set_log_level(RDKafkaLogLevel::Info);
-        for (key, value) in settings.properties.iter() {
-            config.set(key, value);
+            .set("queue.buffering.max.kbytes", QUEUE_KBYTES_MAX);
+        let client: ThreadedProducer<Reports> = create(config, settings)?;
+        // A bootstrap address gives no producer id. The broker's own answer makes librdkafka ask for one at once, and not
+        // 500 ms later: one answer brings the connection, the next comes through it. What they say doesn't matter.
+        for _ in 0..2 {
+            let _ = partitions_of(client.client(), &settings.topic);
         }
-        config
-            .set("bootstrap.servers", &settings.brokers)
-            .set("compression.type", settings.compression.as_str());
-        let client = config
-            .create_with_context(Reports::default())
-            .map_err(|error| EmitError::Settings { reason: refused(&error) })?;
         Ok(Self { client, topic: settings.topic.clone() })
-    }
-
-    /// Asks once how many partitions the topic has.
-    pub(crate) fn partitions(&self) -> Result<i32, String> {
-        let metadata = self
-            .client
-            .client()
-            .fetch_metadata(Some(&self.topic), METADATA_TIMEOUT)
-            .map_err(|error| error.to_string())?;
-        let topic = metadata.topics().first().ok_or("the broker did not answer for the topic")?;
-        if let Some(error) = topic.error() {
-            return Err(RDKafkaErrorCode::from(error).to_string());
-        }
-        match i32::try_from(topic.partitions().len()) {
-            Ok(count) if count > 0 => Ok(count),
-            _ => Err("the topic has no partitions yet".to_owned()),
-        }
     }
 
     /// Hands one record to the client.
@@ -236,5 +279,28 @@ impl ClientContext for Reports {
     fn error(&self, error: KafkaError, reason: &str) {
         // librdkafka goes on by itself; what it can't deliver is in the account.
         warn!(target: "librdkafka", %error, "{reason}");
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// Key and payload of an event; shorter ones are rare.
+    const RECORD_BYTES: u64 = 400;
+
+    #[test]
+    fn a_full_queue_has_a_batch_that_is_ready() {
+        let queue: u64 = QUEUE_RECORDS_MAX.parse().unwrap();
+        for partitions in 1..=64 {
+            let all_but_ready = batch_bytes(partitions) * u64::try_from(partitions).unwrap();
+            assert!(queue * RECORD_BYTES > all_but_ready, "{partitions} partitions");
+        }
+    }
+
+    #[test]
+    fn a_batch_is_worth_a_request_on_any_topic() {
+        assert_eq!((batch_bytes(1), batch_bytes(4)), (1_000_000, 250_000));
+        assert_eq!((batch_bytes(10_000), batch_bytes(0)), (BATCH_BYTES_MIN, BATCHES_BYTES));
     }
 }
