@@ -15,6 +15,9 @@ from .servers import say
 
 COMMITS = 10_000
 COMMITS_QUICK = 1_000
+# A part of as many, to another table, comes first and isn't counted: a new catalog's JVM takes twice as long for a commit, and
+# getting quicker it would hide that the table makes commits slower.
+WARM_PART = 5
 # Events per second: each commit has rows, and none is held up by their number.
 RATE = 2_000
 SECONDS_MAX = 3_600
@@ -27,7 +30,14 @@ STEPS = 50
 
 def measure(servers, args):
     wanted = args.commits or (COMMITS_QUICK if args.quick else COMMITS)
-    job = Job(servers.folder, "many_commits", "every-row", topic="many_commits")
+    say("warming the catalog …")
+    one(servers, args, "commits_warm", wanted // WARM_PART)
+    return one(servers, args, "many_commits", wanted)
+
+
+def one(servers, args, name, wanted):
+    """So many commits to a table of their own."""
+    job = Job(servers.folder, name, "every-row", topic=name)
     tables.provision(servers, job, args.partitions)
     with ours.workers(servers, job, ours.Settings(interval="10ms", log="warn")) as running:
         emitter = readers.begin(servers, "data-emitter", environment=readers.settings(job.topic, RATE * SECONDS_MAX, RATE))
@@ -38,13 +48,12 @@ def measure(servers, args):
     kept = tables.contents(job)
     if kept["rows"] < rows:
         raise Failed(f"{kept['rows']} rows are in the table, and {rows} were committed", "processor")
-    first, last = took[:HUNDRED], took[-HUNDRED:]
-    figures = {"commits": len(took), "rows": kept["rows"], "files": kept["files"], "conflicts": counted["conflicts"],
-               "first_hundred": percentiles(first), "last_hundred": percentiles(last), "all": percentiles(took),
-               "p99_last_to_first": quantile(last, 0.99) / max(1, quantile(first, 0.99)), "course": course(took)}
     tables.drop(job)
     tables.drop_topic(servers, job.topic)
-    return figures
+    first, last = took[:HUNDRED], took[-HUNDRED:]
+    return {"commits": len(took), "rows": kept["rows"], "files": kept["files"], "conflicts": counted["conflicts"],
+            "first_hundred": percentiles(first), "last_hundred": percentiles(last), "all": percentiles(took),
+            "p99_last_to_first": quantile(last, 0.99) / max(1, quantile(first, 0.99)), "course": course(took)}
 
 
 def listen(running, wanted):
