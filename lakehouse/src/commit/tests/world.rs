@@ -14,7 +14,8 @@ use iceberg::spec::{
 use super::super::retry::Pauses;
 use super::super::snapshot::{Append, ManifestCache, Prepared, prepare};
 use super::super::{
-    CommitOutcome, CommitRequest, Counts, Lakehouse, SinkTable, UploadedFile, facts, keys, shell,
+    CommitOutcome, CommitRequest, Counts, Lakehouse, SinkTable, UploadedFile, facts, keys, retain,
+    shell,
 };
 use crate::catalog::memory::MemoryCatalog;
 use crate::catalog::{Answer, Base, Catalog, FencedCatalog};
@@ -74,7 +75,7 @@ impl World {
 
     pub(super) fn lakehouse_on(catalog: Arc<dyn Catalog>) -> Lakehouse {
         let store = Store::open("file:///nowhere", None).unwrap();
-        Lakehouse { catalog, store, snapshots_kept: 200, pauses: QUICK }
+        Lakehouse { catalog, store, snapshots_kept: retain::SNAPSHOTS_KEPT, pauses: QUICK }
     }
 
     pub(super) async fn sink(&self) -> SinkTable {
