@@ -31,7 +31,7 @@ STEPS = 50
 def measure(servers, args):
     wanted = args.commits or (COMMITS_QUICK if args.quick else COMMITS)
     say("warming the catalog …")
-    one(servers, args, "commits_warm", wanted // WARM_PART)
+    one(servers, args, "commits_warm", max(1, wanted // WARM_PART))
     return one(servers, args, "many_commits", wanted)
 
 

@@ -35,7 +35,7 @@ const LINGER_MS: &str = "5";
 /// that is overdue while the one before it is on its way makes librdkafka's thread spin until the answer: an idempotent
 /// producer has one request of a partition under way.
 const LINGER_UNPACED_MS: &str = "20";
-/// How long one question about the topic may take; SIGTERM waits as long.
+/// How long one question about the topic may take; SIGTERM waits for two of them at most.
 const METADATA_TIMEOUT: Duration = Duration::from_secs(1);
 
 /// How batches are compressed on their way to the broker, and in its log.
@@ -86,16 +86,6 @@ impl FromStr for Compression {
 #[error("`{0}` is not a compression; choose none, gzip, snappy, lz4 or zstd")]
 pub struct CompressionError(String);
 
-/// A connected client and the account of its deliveries.
-///
-/// Reports come in on a thread of the client's own: rdkafka's `poll` spins
-/// through the last millisecond of every wait, so a loop that polls for a
-/// millisecond never rests.
-pub(crate) struct Producer {
-    client: ThreadedProducer<Reports>,
-    topic: String,
-}
-
 /// Asks for the topic before there is a producer: how much a batch holds depends on the answer.
 pub(crate) struct Probe {
     client: BaseProducer<Reports>,
@@ -115,39 +105,14 @@ impl Probe {
     }
 }
 
-fn create<P: FromClientConfigAndContext<Reports>>(
-    mut config: ClientConfig,
-    settings: &EmitterSettings,
-) -> Result<P, EmitError> {
-    config.set("client.id", "streamforge-data-emitter").set_log_level(RDKafkaLogLevel::Info);
-    for (key, value) in settings.properties.iter() {
-        config.set(key, value);
-    }
-    config
-        .set("bootstrap.servers", &settings.brokers)
-        .set("compression.type", settings.compression.as_str());
-    config
-        .create_with_context(Reports::default())
-        .map_err(|error| EmitError::Settings { reason: refused(&error) })
-}
-
-/// Bytes of one partition's records that make a batch ready.
-fn batch_bytes(partitions: i32) -> u64 {
-    let count = u64::try_from(partitions).unwrap_or(1).max(1);
-    (BATCHES_BYTES / count).max(BATCH_BYTES_MIN)
-}
-
-fn partitions_of(client: &Client<Reports>, topic: &str) -> Result<i32, String> {
-    let metadata =
-        client.fetch_metadata(Some(topic), METADATA_TIMEOUT).map_err(|error| error.to_string())?;
-    let topic = metadata.topics().first().ok_or("the broker did not answer for the topic")?;
-    if let Some(error) = topic.error() {
-        return Err(RDKafkaErrorCode::from(error).to_string());
-    }
-    match i32::try_from(topic.partitions().len()) {
-        Ok(count) if count > 0 => Ok(count),
-        _ => Err("the topic has no partitions yet".to_owned()),
-    }
+/// A connected client and the account of its deliveries.
+///
+/// Reports come in on a thread of the client's own: rdkafka's `poll` spins
+/// through the last millisecond of every wait, so a loop that polls for a
+/// millisecond never rests.
+pub(crate) struct Producer {
+    client: ThreadedProducer<Reports>,
+    topic: String,
 }
 
 /// What came of handing a record to the client.
@@ -213,6 +178,43 @@ impl Producer {
             None => error.to_string(),
         };
         EmitError::Refused { topic: self.topic.clone(), reason }
+    }
+}
+
+/// Makes a client of `config`, with what is the same for both kinds.
+fn create<P: FromClientConfigAndContext<Reports>>(
+    mut config: ClientConfig,
+    settings: &EmitterSettings,
+) -> Result<P, EmitError> {
+    config.set("client.id", "streamforge-data-emitter").set_log_level(RDKafkaLogLevel::Info);
+    for (key, value) in settings.properties.iter() {
+        config.set(key, value);
+    }
+    config
+        .set("bootstrap.servers", &settings.brokers)
+        .set("compression.type", settings.compression.as_str());
+    config
+        .create_with_context(Reports::default())
+        .map_err(|error| EmitError::Settings { reason: refused(&error) })
+}
+
+/// Bytes of one partition's records that make a batch ready.
+fn batch_bytes(partitions: i32) -> u64 {
+    let count = u64::try_from(partitions).unwrap_or(1).max(1);
+    (BATCHES_BYTES / count).max(BATCH_BYTES_MIN)
+}
+
+/// Asks once how many partitions `topic` has.
+fn partitions_of(client: &Client<Reports>, topic: &str) -> Result<i32, String> {
+    let metadata =
+        client.fetch_metadata(Some(topic), METADATA_TIMEOUT).map_err(|error| error.to_string())?;
+    let topic = metadata.topics().first().ok_or("the broker did not answer for the topic")?;
+    if let Some(error) = topic.error() {
+        return Err(RDKafkaErrorCode::from(error).to_string());
+    }
+    match i32::try_from(topic.partitions().len()) {
+        Ok(count) if count > 0 => Ok(count),
+        _ => Err("the topic has no partitions yet".to_owned()),
     }
 }
 

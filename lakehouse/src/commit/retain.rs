@@ -7,8 +7,8 @@ use iceberg::spec::TableMetadata;
 use super::{facts, keys};
 use crate::catalog::{Keep, Refs};
 
-/// How many of main's snapshots stay for `--as-of` and for queries under way. Every commit reads and writes their summaries: this
-/// number is what a commit costs once there are as many.
+/// How many of main's snapshots stay for `--as-of` and for queries under way. Every commit reads and writes their summaries, so
+/// it costs more with more of them.
 pub(super) const SNAPSHOTS_KEPT: usize = 100;
 
 /// Expired by one commit at most; after a lowered setting the rest follows with the next ones.
