@@ -27,10 +27,12 @@ const CLOSE_TICK: Duration = Duration::from_millis(50);
 pub struct Consumer {
     queue: Queue,
     client: Arc<Client>,
+    probe: Probe,
     tracker: Tracker,
     /// Met in a poll that also had records; told by the next one.
     pending: Option<KafkaError>,
-    in_group: bool,
+    settings: ConsumerSettings,
+    topic: String,
 }
 
 impl Consumer {
@@ -47,8 +49,15 @@ impl Consumer {
         settings.check(topic)?;
         let client = Client::new(settings, topic, handler)?;
         let queue = Queue::consumer(&client)?;
-        let in_group = settings.group.is_some();
-        Ok(Self { queue, client, tracker: Tracker::default(), pending: None, in_group })
+        Ok(Self {
+            queue,
+            probe: Probe::new(&client),
+            client,
+            tracker: Tracker::default(),
+            pending: None,
+            settings: settings.clone(),
+            topic: topic.to_owned(),
+        })
     }
 
     /// Joins the group; partitions arrive through [`Rebalance`].
@@ -57,7 +66,7 @@ impl Consumer {
     ///
     /// [`KafkaErrorKind::Config`]: the settings name no group.
     pub fn subscribe(&mut self) -> Result<(), KafkaError> {
-        if !self.in_group {
+        if self.settings.group.is_none() {
             return Err(KafkaError::new(KafkaErrorKind::Config, "subscribing needs a group"));
         }
         self.client.subscribe()
@@ -108,6 +117,14 @@ impl Consumer {
         let mut batch = self.queue.consume(max, timeout);
         self.follow_rebalances();
         self.sift(&mut batch);
+        if self.pending.as_ref().is_some_and(|error| error.kind() == KafkaErrorKind::Fatal)
+            && self.client.is_its_own_rival()
+        {
+            warn!(
+                "a late group commit of this member was taken for a rival's: joining anew; nothing is lost"
+            );
+            self.renew()?;
+        }
         match self.pending.take() {
             Some(error) if batch.is_empty() => Err(error),
             pending => {
@@ -169,7 +186,7 @@ impl Consumer {
     /// Tells the group how far the table is, for lag dashboards. Nothing waits for it, failures are
     /// logged, and nothing ever reads it back. Without a group it does nothing.
     pub fn commit_offsets(&mut self, offsets: &BTreeMap<PartitionId, Offset>) {
-        if !self.in_group || offsets.is_empty() {
+        if self.settings.group.is_none() || offsets.is_empty() {
             return;
         }
         if let Err(error) = self.client.commit(offsets) {
@@ -179,7 +196,7 @@ impl Consumer {
 
     /// A handle for questions from other threads.
     pub fn probe(&self) -> Probe {
-        Probe::new(&self.client)
+        self.probe.clone()
     }
 
     /// See [`Probe::source`].
@@ -188,7 +205,7 @@ impl Consumer {
     ///
     /// As there.
     pub fn source(&self, timeout: Duration) -> Result<SourceIdentity, KafkaError> {
-        self.probe().source(timeout)
+        self.probe.source(timeout)
     }
 
     /// See [`Probe::watermarks`].
@@ -201,7 +218,7 @@ impl Consumer {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<Watermarks, KafkaError> {
-        self.probe().watermarks(partition, timeout)
+        self.probe.watermarks(partition, timeout)
     }
 
     /// Leaves the group (a static member keeps its place) and stops the client. `deadline` bounds the
@@ -215,7 +232,8 @@ impl Consumer {
     pub fn close(self, deadline: Duration) -> Result<(), KafkaError> {
         let started = Instant::now();
         let left = || deadline.saturating_sub(started.elapsed());
-        let Self { queue, client, .. } = self;
+        let Self { queue, client, probe, .. } = self;
+        drop(probe);
         let farewell = Queue::new(&client)?;
         match farewell.close_consumer() {
             Ok(()) => {
@@ -234,6 +252,15 @@ impl Consumer {
             return Ok(());
         }
         Err(KafkaError::new(KafkaErrorKind::Retry, format!("not closed within {deadline:?}")))
+    }
+
+    /// Joins the group with a new client. The old one holds nothing any more.
+    fn renew(&mut self) -> Result<(), KafkaError> {
+        self.client = Client::new(&self.settings, &self.topic, self.client.retire())?;
+        self.queue = Queue::consumer(&self.client)?;
+        self.probe.follow(&self.client);
+        (self.tracker, self.pending) = (Tracker::default(), None);
+        self.client.subscribe()
     }
 
     /// Takes over what rebalances did.

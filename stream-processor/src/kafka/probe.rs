@@ -1,6 +1,6 @@
 //! Questions about the source that any thread may ask.
 
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use lakehouse::faults::{Bug, made};
@@ -34,12 +34,22 @@ pub struct Watermarks {
 /// A handle for questions; it keeps the client alive, so drop it before closing the consumer.
 #[derive(Clone)]
 pub struct Probe {
-    client: Arc<Client>,
+    /// Shared by all probes of a consumer, which may replace its client.
+    current: Arc<Mutex<Arc<Client>>>,
 }
 
 impl Probe {
     pub(super) fn new(client: &Arc<Client>) -> Self {
-        Self { client: Arc::clone(client) }
+        Self { current: Arc::new(Mutex::new(Arc::clone(client))) }
+    }
+
+    /// Sends this probe's questions, and those of its clones, through another client.
+    pub(super) fn follow(&self, client: &Arc<Client>) {
+        *self.current.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(client);
+    }
+
+    fn client(&self) -> Arc<Client> {
+        Arc::clone(&self.current.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
     /// Asks the brokers which cluster and topic this is. Each of its three questions may take
@@ -51,14 +61,15 @@ impl Probe {
     /// - [`super::KafkaErrorKind::UnknownTopic`]: there is no such topic.
     /// - [`super::KafkaErrorKind::Config`]: the brokers are too old to know topic ids.
     pub fn source(&self, timeout: Duration) -> Result<SourceIdentity, KafkaError> {
+        let client = self.client();
         let ask = || {
-            let topic = self.client.describe_topic(timeout)?;
-            let cluster = self.client.cluster_id(timeout)?;
+            let topic = client.describe_topic(timeout)?;
+            let cluster = client.cluster_id(timeout)?;
             let TopicFacts { id, partitions, replication } = topic;
             let topic_id = if made(Bug::S9TopicIdIgnored) { "any".to_owned() } else { id };
             Ok(SourceIdentity { cluster, topic_id, partitions, replication })
         };
-        ask().map_err(|error| self.client.with_trouble(error))
+        ask().map_err(|error| client.with_trouble(error))
     }
 
     /// Asks the partition's leader.
@@ -72,13 +83,14 @@ impl Probe {
         partition: PartitionId,
         timeout: Duration,
     ) -> Result<Watermarks, KafkaError> {
-        let marks = self.client.query_watermarks(partition, timeout);
+        let client = self.client();
+        let marks = client.query_watermarks(partition, timeout);
         let marks = marks.map(|(low, high)| Watermarks { low, high });
-        marks.map_err(|error| self.client.with_trouble(error))
+        marks.map_err(|error| client.with_trouble(error))
     }
 
     /// What the partition's last fetch said, without asking; `None` before the first one.
     pub fn cached_watermarks(&self, partition: PartitionId) -> Option<Watermarks> {
-        self.client.cached_watermarks(partition).map(|(low, high)| Watermarks { low, high })
+        self.client().cached_watermarks(partition).map(|(low, high)| Watermarks { low, high })
     }
 }

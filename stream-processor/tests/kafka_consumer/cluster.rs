@@ -17,6 +17,13 @@ pub(crate) struct Cluster {
     producer: BaseProducer,
 }
 
+/// Kinds of requests, by their number in Kafka's protocol.
+#[derive(Clone, Copy)]
+pub(crate) enum Request {
+    OffsetCommit = 8,
+    Heartbeat = 12,
+}
+
 // SAFETY: librdkafka's clients and mock clusters may be used from any thread.
 unsafe impl Sync for Cluster {}
 
@@ -94,6 +101,19 @@ impl Cluster {
             }
         };
         assert_eq!(code as i32, 0);
+    }
+
+    /// Answers the next requests of a kind with these errors, in turn.
+    pub(crate) fn refuse(&self, request: Request, errors: &[sys::rd_kafka_resp_err_t]) {
+        // SAFETY: a valid cluster and so many errors.
+        unsafe {
+            sys::rd_kafka_mock_push_request_errors_array(
+                self.mock,
+                request as i16,
+                errors.len(),
+                errors.as_ptr(),
+            );
+        }
     }
 
     /// Sends one record and waits until it is in the log.

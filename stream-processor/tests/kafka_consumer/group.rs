@@ -8,10 +8,11 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use lakehouse::ids::{Offset, PartitionId};
+use rdkafka_sys::rd_kafka_resp_err_t as Code;
 use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaErrorKind, Rebalance};
 
-use super::cluster::Cluster;
-use super::{PATIENCE, TICK, TOPIC, p, read};
+use super::cluster::{Cluster, Request};
+use super::{PATIENCE, TICK, TOPIC, fault, offsets, p, read};
 
 const PARTITIONS: i32 = 4;
 
@@ -265,6 +266,72 @@ fn a_panic_in_the_handler_comes_out_of_the_poll() {
         }
     };
     assert_eq!(panic.downcast_ref::<&str>(), Some(&"no table"));
+}
+
+/// A member with a name, which has read ten records of partition 0. A commit that must be sent again rests for longer
+/// than a heartbeat takes.
+fn named(cluster: &Cluster, handler: &FromTable) -> Consumer {
+    cluster.fill(0, 0, 10);
+    let rest = |name: &str| (name.to_owned(), "2500".to_owned());
+    let settings = ConsumerSettings {
+        instance_id: Some("one".to_owned()),
+        extra: vec![rest("retry.backoff.ms"), rest("retry.backoff.max.ms")],
+        ..settings(cluster)
+    };
+    let mut consumer = Consumer::new(&settings, TOPIC, Box::new(handler.clone())).unwrap();
+    consumer.subscribe().unwrap();
+    written(&mut consumer, handler, 10);
+    consumer
+}
+
+/// Reads until so many records of partition 0 are in the table, each once.
+#[track_caller]
+fn written(consumer: &mut Consumer, handler: &FromTable, count: i64) {
+    let table = &handler.table;
+    let end = |table: &Table| table.lock().unwrap().get(&p(0)).and_then(|all| all.last().copied());
+    wait(|| {
+        step(consumer, table);
+        end(table) == Some(count - 1)
+    });
+    assert_eq!(table.lock().unwrap()[&p(0)], (0..count).collect::<Vec<_>>());
+}
+
+const FENCED: Code = Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
+
+#[test]
+fn a_member_that_is_taken_for_its_own_rival_joins_anew() {
+    let cluster = Cluster::new(1);
+    let handler = FromTable::default();
+    let mut consumer = named(&cluster, &handler);
+    let probe = consumer.probe();
+    // The commit is to be sent again; before it is, the member loses its place.
+    let later = Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
+    cluster.refuse(Request::OffsetCommit, &[later, FENCED]);
+    consumer.commit_offsets(&offsets([(0, 10)]));
+    cluster.refuse(Request::Heartbeat, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+    wait(|| {
+        step(&mut consumer, &handler.table);
+        handler.held().is_empty()
+    });
+    cluster.fill(0, 10, 10);
+    written(&mut consumer, &handler, 20);
+    assert_eq!(*handler.revocations.lock().unwrap(), [true]);
+    assert_eq!(probe.watermarks(p(0), PATIENCE).unwrap().high, Offset::new(20));
+    drop(probe);
+    consumer.close(Duration::from_secs(10)).unwrap();
+    assert_eq!(*handler.revocations.lock().unwrap(), [true, false]);
+}
+
+#[test]
+fn a_member_whose_place_a_rival_took_gives_up() {
+    let cluster = Cluster::new(1);
+    let handler = FromTable::default();
+    let mut consumer = named(&cluster, &handler);
+    cluster.refuse(Request::OffsetCommit, &[FENCED]);
+    consumer.commit_offsets(&offsets([(0, 10)]));
+    let error = fault(&mut consumer);
+    assert_eq!(error.kind(), KafkaErrorKind::Fatal, "{error}");
+    assert_eq!(handler.held(), [p(0)]);
 }
 
 #[test]

@@ -41,11 +41,30 @@ struct State {
     assigned: BTreeSet<PartitionId>,
     changes: Vec<Change>,
     panic: Option<Box<dyn Any + Send>>,
+    /// Whether the group took everything from this member, which has not joined it again yet.
+    lost: bool,
+}
+
+/// Stands in for the handler of a client that is given up.
+struct Nobody;
+
+impl Rebalance for Nobody {
+    fn assigned(&mut self, _: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
+        BTreeMap::new()
+    }
+
+    fn revoked(&mut self, _: &[PartitionId], _: bool) {}
 }
 
 impl Callbacks {
     pub(super) fn new(topic: CString, handler: Box<dyn Rebalance>) -> Self {
-        let state = State { handler, assigned: BTreeSet::new(), changes: Vec::new(), panic: None };
+        let state = State {
+            handler,
+            assigned: BTreeSet::new(),
+            changes: Vec::new(),
+            panic: None,
+            lost: false,
+        };
         Self { topic, state: Mutex::new(state), trouble: Mutex::default() }
     }
 
@@ -75,6 +94,16 @@ impl Callbacks {
             std::panic::resume_unwind(panic);
         }
         std::mem::take(&mut state.changes)
+    }
+
+    /// Whether the group took everything from this member, which has not joined it again yet.
+    pub(super) fn is_lost(&self) -> bool {
+        self.lock().lost
+    }
+
+    /// Takes the handler away: no callback may come any more.
+    pub(super) fn retire(&self) -> Box<dyn Rebalance> {
+        std::mem::replace(&mut self.lock().handler, Box::new(Nobody))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -121,6 +150,7 @@ impl Callbacks {
             partitions => state.handler.assigned(partitions),
         };
         state.handler.joined();
+        state.lost = false;
         starts.retain(|partition, _| partitions.contains(partition));
         if starts.len() < partitions.len() {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
@@ -162,6 +192,7 @@ impl Callbacks {
         // SAFETY: a valid client.
         let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
         debug!(?partitions, lost, "partitions leave");
+        state.lost |= lost;
         state.handler.revoked(partitions, lost);
         // librdkafka refuses the whole list when one partition of it was never taken.
         let held: Vec<_> = partitions

@@ -192,6 +192,26 @@ impl Client {
         )
     }
 
+    /// Whether librdkafka gave up because the group took this very member for a rival of itself.
+    ///
+    /// A group commit that finds no coordinator waits for one. When the session runs out meanwhile, librdkafka
+    /// (2.12.1) forgets its member id, sends the commit without one, is refused as a stranger under its own name, and
+    /// takes that for fatal. It never joins again before all its commits are answered: a refusal while everything is
+    /// lost is of this kind, and any other means that another process has this name.
+    pub(in super::super) fn is_its_own_rival(&self) -> bool {
+        let mut reason = [0 as c_char; REASON_BYTES];
+        // SAFETY: a valid client and a buffer of the length given.
+        let code =
+            unsafe { sys::rd_kafka_fatal_error(self.rk(), reason.as_mut_ptr(), reason.len()) };
+        code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
+            && self.callbacks().is_lost()
+    }
+
+    /// Hands the rebalance handler back. This client must not be polled any more.
+    pub(in super::super) fn retire(&self) -> Box<dyn Rebalance> {
+        self.callbacks().retire()
+    }
+
     /// Asks the partition's leader for its first and its next offset.
     pub(in super::super) fn query_watermarks(
         &self,
