@@ -31,6 +31,9 @@ pub struct Consumer {
     tracker: Tracker,
     /// Met in a poll that also had records; told by the next one.
     pending: Option<KafkaError>,
+    subscribed: bool,
+    /// Who this client was in the group when it last told it its offsets.
+    committed_as: String,
     settings: ConsumerSettings,
     topic: String,
 }
@@ -55,6 +58,8 @@ impl Consumer {
             client,
             tracker: Tracker::default(),
             pending: None,
+            subscribed: false,
+            committed_as: String::new(),
             settings: settings.clone(),
             topic: topic.to_owned(),
         })
@@ -69,6 +74,7 @@ impl Consumer {
         if self.settings.group.is_none() {
             return Err(KafkaError::new(KafkaErrorKind::Config, "subscribing needs a group"));
         }
+        self.subscribed = true;
         self.client.subscribe()
     }
 
@@ -118,11 +124,12 @@ impl Consumer {
         self.follow_rebalances();
         self.sift(&mut batch);
         if self.pending.as_ref().is_some_and(|error| error.kind() == KafkaErrorKind::Fatal)
-            && self.client.is_its_own_rival()
+            && self.is_its_own_rival()
         {
             warn!(
                 "a late group commit of this member was taken for a rival's: joining anew; nothing is lost"
             );
+            batch.retain(|_| false);
             self.renew()?;
         }
         match self.pending.take() {
@@ -187,6 +194,11 @@ impl Consumer {
     /// logged, and nothing ever reads it back. Without a group it does nothing.
     pub fn commit_offsets(&mut self, offsets: &BTreeMap<PartitionId, Offset>) {
         if self.settings.group.is_none() || offsets.is_empty() {
+            return;
+        }
+        self.committed_as = self.client.member();
+        if self.subscribed && self.committed_as.is_empty() {
+            debug!("nobody in the group now: it isn't told the offsets");
             return;
         }
         if let Err(error) = self.client.commit(offsets) {
@@ -254,12 +266,23 @@ impl Consumer {
         Err(KafkaError::new(KafkaErrorKind::Retry, format!("not closed within {deadline:?}")))
     }
 
-    /// Joins the group with a new client. The old one holds nothing any more.
+    /// Whether the group took this very client for a rival of itself.
+    ///
+    /// librdkafka (2.12.1) forgets who it is in the group when its session runs out or the broker does not know it any
+    /// more. A commit handed over before, which waited for a coordinator or is sent again, then comes from nobody with
+    /// this client's name: it is refused, and librdkafka takes that for fatal whatever the reason. A true rival takes
+    /// the place of a client that still believes to be who it was.
+    fn is_its_own_rival(&self) -> bool {
+        self.client.is_commit_fenced() && self.committed_as != self.client.member()
+    }
+
+    /// Joins the group with a new client. What the old one still holds is lost.
     fn renew(&mut self) -> Result<(), KafkaError> {
         self.client = Client::new(&self.settings, &self.topic, self.client.retire())?;
         self.queue = Queue::consumer(&self.client)?;
         self.probe.follow(&self.client);
         (self.tracker, self.pending) = (Tracker::default(), None);
+        self.committed_as.clear();
         self.client.subscribe()
     }
 

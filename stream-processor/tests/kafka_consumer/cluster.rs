@@ -21,6 +21,7 @@ pub(crate) struct Cluster {
 #[derive(Clone, Copy)]
 pub(crate) enum Request {
     OffsetCommit = 8,
+    JoinGroup = 11,
     Heartbeat = 12,
 }
 

@@ -298,17 +298,17 @@ fn written(consumer: &mut Consumer, handler: &FromTable, count: i64) {
 
 const FENCED: Code = Code::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID;
 
-#[test]
-fn a_member_that_is_taken_for_its_own_rival_joins_anew() {
+/// A commit is to be sent again. Before it is, the member becomes another, for `reasons`.
+#[track_caller]
+fn taken_for_its_own_rival(reasons: impl FnOnce(&Cluster)) {
     let cluster = Cluster::new(1);
     let handler = FromTable::default();
     let mut consumer = named(&cluster, &handler);
     let probe = consumer.probe();
-    // The commit is to be sent again; before it is, the member loses its place.
     let later = Code::RD_KAFKA_RESP_ERR_COORDINATOR_LOAD_IN_PROGRESS;
     cluster.refuse(Request::OffsetCommit, &[later, FENCED]);
     consumer.commit_offsets(&offsets([(0, 10)]));
-    cluster.refuse(Request::Heartbeat, &[Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID]);
+    reasons(&cluster);
     wait(|| {
         step(&mut consumer, &handler.table);
         handler.held().is_empty()
@@ -322,16 +322,38 @@ fn a_member_that_is_taken_for_its_own_rival_joins_anew() {
     assert_eq!(*handler.revocations.lock().unwrap(), [true, false]);
 }
 
+const STRANGER: Code = Code::RD_KAFKA_RESP_ERR_UNKNOWN_MEMBER_ID;
+
 #[test]
-fn a_member_whose_place_a_rival_took_gives_up() {
+fn a_member_that_lost_its_place_is_no_rival_of_itself() {
+    taken_for_its_own_rival(|cluster| cluster.refuse(Request::Heartbeat, &[STRANGER]));
+}
+
+#[test]
+fn a_member_that_was_forgotten_while_it_joined_is_no_rival_of_itself() {
+    taken_for_its_own_rival(|cluster| {
+        cluster.refuse(Request::Heartbeat, &[Code::RD_KAFKA_RESP_ERR_REBALANCE_IN_PROGRESS]);
+        cluster.refuse(Request::JoinGroup, &[STRANGER]);
+    });
+}
+
+#[track_caller]
+fn gives_up(reason: impl FnOnce(&Cluster, &mut Consumer)) {
     let cluster = Cluster::new(1);
     let handler = FromTable::default();
     let mut consumer = named(&cluster, &handler);
-    cluster.refuse(Request::OffsetCommit, &[FENCED]);
-    consumer.commit_offsets(&offsets([(0, 10)]));
+    reason(&cluster, &mut consumer);
     let error = fault(&mut consumer);
     assert_eq!(error.kind(), KafkaErrorKind::Fatal, "{error}");
-    assert_eq!(handler.held(), [p(0)]);
+}
+
+#[test]
+fn a_member_whose_place_a_rival_took_gives_up() {
+    gives_up(|cluster, consumer| {
+        cluster.refuse(Request::OffsetCommit, &[FENCED]);
+        consumer.commit_offsets(&offsets([(0, 10)]));
+    });
+    gives_up(|cluster, _| cluster.refuse(Request::Heartbeat, &[FENCED]));
 }
 
 #[test]

@@ -41,8 +41,6 @@ struct State {
     assigned: BTreeSet<PartitionId>,
     changes: Vec<Change>,
     panic: Option<Box<dyn Any + Send>>,
-    /// Whether the group took everything from this member, which has not joined it again yet.
-    lost: bool,
 }
 
 /// Stands in for the handler of a client that is given up.
@@ -58,13 +56,7 @@ impl Rebalance for Nobody {
 
 impl Callbacks {
     pub(super) fn new(topic: CString, handler: Box<dyn Rebalance>) -> Self {
-        let state = State {
-            handler,
-            assigned: BTreeSet::new(),
-            changes: Vec::new(),
-            panic: None,
-            lost: false,
-        };
+        let state = State { handler, assigned: BTreeSet::new(), changes: Vec::new(), panic: None };
         Self { topic, state: Mutex::new(state), trouble: Mutex::default() }
     }
 
@@ -96,14 +88,14 @@ impl Callbacks {
         std::mem::take(&mut state.changes)
     }
 
-    /// Whether the group took everything from this member, which has not joined it again yet.
-    pub(super) fn is_lost(&self) -> bool {
-        self.lock().lost
-    }
-
-    /// Takes the handler away: no callback may come any more.
+    /// Tells the handler that what it still holds is lost, and takes it away: no callback may come any more.
     pub(super) fn retire(&self) -> Box<dyn Rebalance> {
-        std::mem::replace(&mut self.lock().handler, Box::new(Nobody))
+        let mut state = self.lock();
+        let held: Vec<_> = std::mem::take(&mut state.assigned).into_iter().collect();
+        if !held.is_empty() {
+            state.handler.revoked(&held, true);
+        }
+        std::mem::replace(&mut state.handler, Box::new(Nobody))
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
@@ -150,7 +142,6 @@ impl Callbacks {
             partitions => state.handler.assigned(partitions),
         };
         state.handler.joined();
-        state.lost = false;
         starts.retain(|partition, _| partitions.contains(partition));
         if starts.len() < partitions.len() {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
@@ -192,7 +183,6 @@ impl Callbacks {
         // SAFETY: a valid client.
         let lost = unsafe { sys::rd_kafka_assignment_lost(rk) } != 0;
         debug!(?partitions, lost, "partitions leave");
-        state.lost |= lost;
         state.handler.revoked(partitions, lost);
         // librdkafka refuses the whole list when one partition of it was never taken.
         let held: Vec<_> = partitions

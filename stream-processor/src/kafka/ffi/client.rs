@@ -192,22 +192,32 @@ impl Client {
         )
     }
 
-    /// Whether librdkafka gave up because the group took this very member for a rival of itself.
-    ///
-    /// A group commit that finds no coordinator waits for one. When the session runs out meanwhile, librdkafka
-    /// (2.12.1) forgets its member id, sends the commit without one, is refused as a stranger under its own name, and
-    /// takes that for fatal. It never joins again before all its commits are answered: a refusal while everything is
-    /// lost is of this kind, and any other means that another process has this name.
-    pub(in super::super) fn is_its_own_rival(&self) -> bool {
+    /// Whether librdkafka gave up because the group refused a commit as one of a rival of the member with this client's
+    /// instance id.
+    pub(in super::super) fn is_commit_fenced(&self) -> bool {
         let mut reason = [0 as c_char; REASON_BYTES];
         // SAFETY: a valid client and a buffer of the length given.
         let code =
             unsafe { sys::rd_kafka_fatal_error(self.rk(), reason.as_mut_ptr(), reason.len()) };
-        code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID
-            && self.callbacks().is_lost()
+        // SAFETY: the reason ends with a zero byte.
+        let of_commit = || unsafe { text(reason.as_ptr()) }.starts_with("OffsetCommit");
+        code == sys::rd_kafka_resp_err_t::RD_KAFKA_RESP_ERR_FENCED_INSTANCE_ID && of_commit()
     }
 
-    /// Hands the rebalance handler back. This client must not be polled any more.
+    /// Who this client is in the group: empty when it is nobody yet, or has lost its place.
+    pub(in super::super) fn member(&self) -> String {
+        // SAFETY: a valid client; the text is null or ours to free.
+        unsafe {
+            let id = sys::rd_kafka_memberid(self.rk());
+            let member = text(id);
+            if !id.is_null() {
+                sys::rd_kafka_mem_free(self.rk(), id.cast());
+            }
+            member
+        }
+    }
+
+    /// Tells the rebalance handler that what it still holds is lost, and hands it back. This client must not be polled any more.
     pub(in super::super) fn retire(&self) -> Box<dyn Rebalance> {
         self.callbacks().retire()
     }
