@@ -14,6 +14,7 @@ ENV CARGO_TERM_COLOR=never
 ARG BUILD="cargo build --workspace --exclude proof --bins --release --locked --features data-emitter/tls,stream-processor/tls,streamforge/tls"
 
 COPY Cargo.toml Cargo.lock ./
+COPY .cargo .cargo
 COPY activity-event/Cargo.toml activity-event/
 COPY data-emitter/Cargo.toml data-emitter/
 COPY lakehouse/Cargo.toml lakehouse/
