@@ -66,6 +66,11 @@ fn a_demo_with_every_fault_proves_itself_and_answers_queries() {
     assert_eq!(count(&dir, "SELECT count(*) FROM rejected_events", &[]), rejected);
     let wrong = "SELECT count(*) FROM processed_conversions WHERE revenue_usd <= 50";
     assert_eq!(count(&dir, wrong, &[]), 0);
+    // The planner goes as deep as the expression is long.
+    let terms: Vec<String> = (0..500).map(|n| format!("customer_id = 'nobody {n}' OR ")).collect();
+    let terms = terms.concat();
+    let long = format!("SELECT count(*) FROM processed_conversions WHERE {terms} revenue_usd > 50");
+    assert_eq!(count(&dir, &long, &[]), written);
 
     let history = ["query", "--dir", &dir, "--snapshots", "processed_conversions"];
     let history = said(&streamforge(&history));
