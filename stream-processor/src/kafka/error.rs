@@ -126,17 +126,22 @@ pub(super) fn kind_of(number: i32) -> KafkaErrorKind {
     }
 }
 
+/// Records that no response of a broker holds.
+const FAR: i64 = 1 << 40;
+
 /// Whether librdkafka asked for `fetched`, which the broker does not have, while the next record is at `offset`.
 ///
 /// After a checksum error librdkafka (2.12.1, `rd_kafka_buf_skip_to` with a length) reads on inside the damaged
 /// bytes, and may take some of them for the next offset. That the broker has nothing there says nothing of the
-/// topic, but the partition's fetcher is dead, and no seek wakes it: only another client reads on.
+/// topic, but the partition's fetcher is dead, and no seek wakes it: only another client reads on. The same when they
+/// are taken for a record batch at once: librdkafka goes on behind the offset that it read there.
 pub(super) fn is_astray(number: i32, offset: Offset, fetched: Offset) -> bool {
     use Code::{
-        RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as RESET,
+        RD_KAFKA_RESP_ERR__AUTO_OFFSET_RESET as RESET, RD_KAFKA_RESP_ERR__NOT_IMPLEMENTED as MAGIC,
         RD_KAFKA_RESP_ERR_OFFSET_OUT_OF_RANGE as OUT_OF_RANGE,
     };
-    is(number, &[RESET, OUT_OF_RANGE]) && fetched > offset
+    let ahead = fetched.get().saturating_sub(offset.get());
+    is(number, &[RESET, OUT_OF_RANGE]) && ahead > 0 || is(number, &[MAGIC]) && ahead > FAR
 }
 
 /// What an error number means when it was raised at `offset` of `partition`.
@@ -185,6 +190,8 @@ mod tests {
         let is_astray = |number, fetched| is_astray(number, Offset::new(70), Offset::new(fetched));
         assert!(is_astray(-140, 0x2c22_6375_7374_6f6e));
         assert!(is_astray(1, 71));
+        assert!(is_astray(-170, 8_387_513_893_272_042_018));
+        assert!(!is_astray(-170, 90), "a damaged batch of the same response");
         assert!(!is_astray(-140, 70), "the place itself is gone");
         assert!(!is_astray(-140, -1001), "librdkafka names no place");
         assert!(!is_astray(-139, 71), "the log was truncated");
