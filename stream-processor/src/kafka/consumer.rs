@@ -196,11 +196,12 @@ impl Consumer {
         if self.settings.group.is_none() || offsets.is_empty() {
             return;
         }
-        self.committed_as = self.client.member();
-        if self.subscribed && self.committed_as.is_empty() {
+        let member = self.client.member();
+        if self.subscribed && member.is_empty() {
             debug!("nobody in the group now: it isn't told the offsets");
             return;
         }
+        self.committed_as = member;
         if let Err(error) = self.client.commit(offsets) {
             warn!(%error, "only lag dashboards read group offsets; the table holds the position");
         }

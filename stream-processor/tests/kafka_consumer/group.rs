@@ -313,6 +313,8 @@ fn taken_for_its_own_rival(reasons: impl FnOnce(&Cluster)) {
         step(&mut consumer, &handler.table);
         handler.held().is_empty()
     });
+    // Now it is nobody, and what it would say does not hide who said the other.
+    consumer.commit_offsets(&offsets([(0, 10)]));
     cluster.fill(0, 10, 10);
     written(&mut consumer, &handler, 20);
     assert_eq!(*handler.revocations.lock().unwrap(), [true]);

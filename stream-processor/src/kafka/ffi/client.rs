@@ -217,7 +217,8 @@ impl Client {
         }
     }
 
-    /// Tells the rebalance handler that what it still holds is lost, and hands it back. This client must not be polled any more.
+    /// Tells the rebalance handler that what it still holds is lost, and hands it back. This client must not be polled
+    /// any more.
     pub(in super::super) fn retire(&self) -> Box<dyn Rebalance> {
         self.callbacks().retire()
     }
