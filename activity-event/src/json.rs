@@ -1,71 +1,97 @@
 //! Writes the JSON text of an event straight into a byte buffer.
 //!
-//! Nothing is allocated but what `out` needs to grow, and no float is involved.
+//! Nothing is allocated but what `out` needs to grow, and no float is involved. What has a fixed length is put together on the
+//! stack and appended at once: an append is a call and a look at the room left, and a record of 400 bytes had sixty.
 
 use uuid::Uuid;
 
 use crate::{ActivityEvent, Cents, EventTime, Microdegrees, field};
 
 /// What an event usually takes, so that a fresh buffer grows once.
-const TYPICAL_BYTES: usize = 384;
+const TYPICAL_BYTES: usize = 448;
+
+/// A field's name with what stands around it, made by the compiler: `{"name":` or `,"name":`.
+macro_rules! label {
+    ($before:literal, $name:expr) => {{
+        const LABEL: [u8; $name.len() + 4] = label($before, $name.as_bytes());
+        &LABEL
+    }};
+}
 
 /// Appends `event` as one JSON object; the order of the lines is the contract.
 pub(crate) fn write_event(event: &ActivityEvent<'_>, out: &mut Vec<u8>) {
     out.reserve(TYPICAL_BYTES);
-    out.push(b'{');
-    name(out, field::UNIQUE_EVENT_ID);
+    out.extend_from_slice(label!(b'{', field::UNIQUE_EVENT_ID));
     guid(out, event.unique_event_id);
-    next(out, field::CUSTOMER_ID);
+    out.extend_from_slice(label!(b',', field::CUSTOMER_ID));
     text(out, event.customer_id);
-    next(out, field::SESSION_GUID);
+    out.extend_from_slice(label!(b',', field::SESSION_GUID));
     guid(out, event.session_guid);
-    next(out, field::ACTIVITY_TYPE);
-    text(out, event.activity_type.as_str());
-    next(out, field::SOURCE_URL);
+    out.extend_from_slice(label!(b',', field::ACTIVITY_TYPE));
+    word(out, event.activity_type.as_str());
+    out.extend_from_slice(label!(b',', field::SOURCE_URL));
     text(out, event.source_url);
-    next(out, field::CLIENT_PLATFORM);
-    text(out, event.client_platform.as_str());
-    next(out, field::EVENT_TS_UTC);
+    out.extend_from_slice(label!(b',', field::CLIENT_PLATFORM));
+    word(out, event.client_platform.as_str());
+    out.extend_from_slice(label!(b',', field::EVENT_TS_UTC));
     instant(out, event.event_ts_utc);
-    next(out, field::CUSTOMER_LATITUDE);
+    out.extend_from_slice(label!(b',', field::CUSTOMER_LATITUDE));
     or_null(out, event.customer_latitude, angle);
-    next(out, field::CUSTOMER_LONGITUDE);
+    out.extend_from_slice(label!(b',', field::CUSTOMER_LONGITUDE));
     or_null(out, event.customer_longitude, angle);
-    next(out, field::PRODUCT_ID);
+    out.extend_from_slice(label!(b',', field::PRODUCT_ID));
     or_null(out, event.product_id, text);
-    next(out, field::TRANSACTION_VALUE);
+    out.extend_from_slice(label!(b',', field::TRANSACTION_VALUE));
     or_null(out, event.transaction_value, dollars);
     out.push(b'}');
 }
 
-fn next(out: &mut Vec<u8>, field: &str) {
-    out.push(b',');
-    name(out, field);
+#[allow(clippy::indexing_slicing, reason = "the compiler runs it, and would tell")]
+const fn label<const N: usize>(before: u8, name: &[u8]) -> [u8; N] {
+    let mut label = [b'"'; N];
+    label[0] = before;
+    let mut at = 0;
+    while at < name.len() {
+        label[at + 2] = name[at];
+        at += 1;
+    }
+    label[N - 1] = b':';
+    label
 }
 
-fn name(out: &mut Vec<u8>, field: &str) {
-    out.push(b'"');
-    out.extend_from_slice(field.as_bytes());
-    out.extend_from_slice(b"\":");
-}
-
-fn or_null<T>(out: &mut Vec<u8>, value: Option<T>, write: fn(&mut Vec<u8>, T)) {
+fn or_null<T>(out: &mut Vec<u8>, value: Option<T>, write: impl FnOnce(&mut Vec<u8>, T)) {
     match value {
         Some(value) => write(out, value),
         None => out.extend_from_slice(b"null"),
     }
 }
 
+/// Writes a string of ours, in which nothing is to be escaped.
+fn word(out: &mut Vec<u8>, value: &str) {
+    out.push(b'"');
+    out.extend_from_slice(value.as_bytes());
+    out.push(b'"');
+}
+
 /// Writes a string, escaping what RFC 8259 section 7 says must be escaped.
 fn text(out: &mut Vec<u8>, value: &str) {
-    out.push(b'"');
-    // Looking at every byte, without stopping at the first, is what vectorizes.
-    if value.bytes().fold(false, |found, byte| found | must_escape(byte)) {
-        value.bytes().for_each(|byte| escaped(out, byte));
-    } else {
-        out.extend_from_slice(value.as_bytes());
+    if !holds_what_must_be_escaped(value.as_bytes()) {
+        return word(out, value);
     }
     out.push(b'"');
+    value.bytes().for_each(|byte| escaped(out, byte));
+    out.push(b'"');
+}
+
+/// Looks at sixteen bytes at a time, and at each of them: that becomes a few vector instructions.
+fn holds_what_must_be_escaped(bytes: &[u8]) -> bool {
+    let (chunks, rest) = bytes.as_chunks::<16>();
+    let mut last = [b' '; 16];
+    if let Some(last) = last.get_mut(..rest.len()) {
+        last.copy_from_slice(rest);
+    }
+    let any = |chunk: &[u8; 16]| chunk.iter().fold(false, |found, byte| found | must_escape(*byte));
+    chunks.iter().fold(any(&last), |found, chunk| found | any(chunk))
 }
 
 fn must_escape(byte: u8) -> bool {
@@ -77,82 +103,98 @@ fn escaped(out: &mut Vec<u8>, byte: u8) {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
         byte if byte < b' ' => {
             out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
+            out.extend_from_slice(&hex_pair(byte));
         }
         byte => out.push(byte),
     }
 }
 
-fn hex_digit(nibble: u8) -> u8 {
-    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
+/// The two hexadecimal digits of every byte: looked up in a fifth of the time that computing them takes.
+const HEX_PAIRS: [[u8; 2]; 256] = hex_pairs();
+
+#[allow(clippy::indexing_slicing, reason = "the compiler runs it, and would tell")]
+const fn hex_pairs() -> [[u8; 2]; 256] {
+    let digits = b"0123456789abcdef";
+    let mut pairs = [[0; 2]; 256];
+    let mut byte = 0;
+    while byte < pairs.len() {
+        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    pairs
 }
 
+#[allow(clippy::indexing_slicing, reason = "there is a pair for each byte")]
+fn hex_pair(byte: u8) -> [u8; 2] {
+    HEX_PAIRS[usize::from(byte)]
+}
+
+/// `"6f1e0d54-93f1-4be0-9a3c-fedcba987654"`.
 fn guid(out: &mut Vec<u8>, id: Uuid) {
-    let mut buffer = Uuid::encode_buffer();
-    out.push(b'"');
-    out.extend_from_slice(id.as_hyphenated().encode_lower(&mut buffer).as_bytes());
-    out.push(b'"');
+    let pairs = id.into_bytes().map(hex_pair);
+    let mut text = [b'-'; 38];
+    text[0] = b'"';
+    text[1..9].copy_from_slice(pairs[0..4].as_flattened());
+    text[10..14].copy_from_slice(pairs[4..6].as_flattened());
+    text[15..19].copy_from_slice(pairs[6..8].as_flattened());
+    text[20..24].copy_from_slice(pairs[8..10].as_flattened());
+    text[25..37].copy_from_slice(pairs[10..16].as_flattened());
+    text[37] = b'"';
+    out.extend_from_slice(&text);
 }
 
 /// `"2025-06-01T08:30:00.125Z"`.
 fn instant(out: &mut Vec<u8>, at: EventTime) {
     let at = at.civil();
-    out.push(b'"');
-    digits::<4>(out, at.year);
-    out.push(b'-');
-    digits::<2>(out, at.month);
-    out.push(b'-');
-    digits::<2>(out, at.day);
-    out.push(b'T');
-    digits::<2>(out, at.hour);
-    out.push(b':');
-    digits::<2>(out, at.minute);
-    out.push(b':');
-    digits::<2>(out, at.second);
-    out.push(b'.');
-    digits::<3>(out, at.millis);
-    out.extend_from_slice(b"Z\"");
+    let mut text = *b"\"0000-00-00T00:00:00.000Z\"";
+    digits(&mut text[1..5], at.year);
+    digits(&mut text[6..8], at.month);
+    digits(&mut text[9..11], at.day);
+    digits(&mut text[12..14], at.hour);
+    digits(&mut text[15..17], at.minute);
+    digits(&mut text[18..20], at.second);
+    digits(&mut text[21..24], at.millis);
+    out.extend_from_slice(&text);
+}
+
+/// Fills `text` with the lowest decimal digits of `value`.
+fn digits(text: &mut [u8], mut value: u64) {
+    for digit in text.iter_mut().rev() {
+        *digit = decimal_digit(value);
+        value /= 10;
+    }
 }
 
 fn dollars(out: &mut Vec<u8>, value: Cents) {
-    whole(out, value.get() / 100);
-    out.push(b'.');
-    digits::<2>(out, value.get() % 100);
+    fraction::<2>(out, value.get());
 }
 
 fn angle(out: &mut Vec<u8>, value: Microdegrees) {
     if value.get() < 0 {
         out.push(b'-');
     }
-    let size = u64::from(value.get().unsigned_abs());
-    whole(out, size / 1_000_000);
-    out.push(b'.');
-    digits::<6>(out, size % 1_000_000);
+    fraction::<6>(out, u64::from(value.get().unsigned_abs()));
 }
 
-/// Writes exactly `N` decimal digits, the lowest ones of `value`.
-fn digits<const N: usize>(out: &mut Vec<u8>, mut value: u64) {
-    let mut buffer = [b'0'; N];
-    for digit in buffer.iter_mut().rev() {
-        *digit = decimal_digit(value);
-        value /= 10;
-    }
-    out.extend_from_slice(&buffer);
-}
-
-/// Writes `value` with as many decimal digits as it has.
-fn whole(out: &mut Vec<u8>, mut value: u64) {
-    let start = out.len();
-    loop {
-        out.push(decimal_digit(value));
-        value /= 10;
-        if value == 0 {
+/// Writes `value` divided by 10 to the power of `DECIMALS`, with that many decimals.
+fn fraction<const DECIMALS: usize>(out: &mut Vec<u8>, mut value: u64) {
+    // The digits of the greatest number, and the point.
+    let mut text = [b'0'; 21];
+    let mut length = 0;
+    for place in text.iter_mut().rev() {
+        if length == DECIMALS {
+            *place = b'.';
+        } else {
+            *place = decimal_digit(value);
+            value /= 10;
+        }
+        length += 1;
+        if value == 0 && length > DECIMALS + 1 {
             break;
         }
     }
-    if let Some(written) = out.get_mut(start..) {
-        written.reverse();
-    }
+    let (_, written) = text.split_at(text.len() - length);
+    out.extend_from_slice(written);
 }
 
 fn decimal_digit(value: u64) -> u8 {

@@ -1,6 +1,7 @@
-"""Our engine: one or more workers over a topic, from the start of their containers to the last committed row."""
+"""Our engine: one or more workers over a topic, from the moment when their job runs to the last committed row."""
 
 import contextlib
+import time
 
 from e2e.compose import Failed, run
 
@@ -38,6 +39,11 @@ class Workers:
     def fail_if_ended(self):
         if not all(container.running for container in inspected(*self.ids)):
             raise Failed("a worker has ended", "processor")
+
+    @staticmethod
+    def run(seen):
+        """Whether any of them has been given partitions to read: what Flink calls a running job."""
+        return any(status and status["reader"]["joined"] for status in seen)
 
     def position(self, seen):
         """Records up to which the job's first table is complete, by what any of them knows of it."""
@@ -81,9 +87,16 @@ def drain(servers, job, settings, events, partitions, count=1):
     meter = Meter(servers)
     with workers(servers, job, settings, count, before=meter.begin) as running:
         meter.engine = running.pids
+        # The last look at which nobody read yet.
+        since, runs = running.started, False
 
         def everything():
+            nonlocal since, runs
+            looked = time.time()
             seen = running.statuses()
+            runs = runs or running.run(seen)
+            if not runs:
+                since = looked
             if None in seen:
                 running.fail_if_ended()
             return running.position(seen) >= events and seen
@@ -94,6 +107,6 @@ def drain(servers, job, settings, events, partitions, count=1):
     commits = tables.commits(servers, job)
     if not commits.times:
         raise Failed(f"{job.name} has committed no row", "processor")
-    seconds = commits.times[-1] - running.started
+    seconds = commits.times[-1] - since
     return {"seconds": seconds, "events_per_second": events / seconds, "first_row_seconds": commits.times[0] - running.started,
             "first_commit": commits.times[0], "commits": len(commits.times), "conflicts": counted["conflicts"]} | used | tables.contents(job)

@@ -13,9 +13,14 @@ const ORDER_SIGMA: f64 = 0.8;
 /// The cheapest and the dearest order, in cents.
 const ORDER_CENTS: (f64, f64) = (100.0, 9_999_999.0);
 
+/// Length of a GUID's text.
+pub(crate) const KEY_BYTES: usize = uuid::fmt::Hyphenated::LENGTH;
+
 /// A visit, and what its customer does next.
 pub(crate) struct Session {
     pub(crate) guid: Uuid,
+    /// The GUID's text, which is the key of the visit's every record.
+    pub(crate) key: [u8; KEY_BYTES],
     pub(crate) customer: u32,
     pub(crate) platform: Platform,
     pub(crate) campaign: Option<&'static str>,
@@ -31,8 +36,12 @@ pub(crate) struct Session {
 impl Session {
     /// A customer opens a page.
     pub(crate) fn begin(shop: &Shop, lag_ms: i64, dice: &mut Dice) -> Self {
+        let guid = Builder::from_random_bytes(dice.bytes16()).into_uuid();
+        let mut key = [0; KEY_BYTES];
+        guid.as_hyphenated().encode_lower(&mut key);
         Self {
-            guid: Builder::from_random_bytes(dice.bytes16()).into_uuid(),
+            guid,
+            key,
             customer: shop.customer(dice),
             platform: shop::platform(dice),
             campaign: shop::campaign(dice),
