@@ -10,7 +10,7 @@ import re
 import subprocess
 import urllib.request
 
-from e2e.compose import ROOT, Failed, tail
+from e2e.compose import ROOT, Failed, run, tail
 
 from . import tables
 from .meter import Meter, forget_peak
@@ -40,14 +40,28 @@ class Cluster:
         self.servers.compose("up", "--detach", "--no-build", "--no-deps", *SERVICES)
         containers = [self.servers.container(service) for service in SERVICES]
         self.started = min(container.started for container in containers)
+        self.ids = [container.id for container in containers]
         self.pids = [container.pid for container in containers]
         self.address = f"http://{self.servers.address('flink-job-master')}:8081"
-        poll("Flink's task manager is registered", START_SECONDS_MAX, 0.2,
-             lambda: (fetched(f"{self.address}/overview") or {}).get("slots-total"), *SERVICES)
+        self.await_slots()
         return self
+
+    def await_slots(self):
+        poll("Flink's task manager has free slots", START_SECONDS_MAX, 0.2,
+             lambda: (fetched(f"{self.address}/overview") or {}).get("slots-available"), *SERVICES)
 
     def stop(self):
         self.servers.drop(*SERVICES)
+
+    @contextlib.contextmanager
+    def frozen(self):
+        """Its processes stand still meanwhile: they keep what their JVMs have compiled, and take no CPU."""
+        run("docker", "pause", *self.ids)
+        try:
+            yield
+        finally:
+            run("docker", "unpause", *self.ids)
+            self.await_slots()
 
     def jobs(self):
         """Every job it knows, by number."""

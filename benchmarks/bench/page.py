@@ -75,7 +75,7 @@ def throughput(section):
                      f"{median['bytes_written'] / 1e6:,.1f}" if "bytes_written" in median else "–",
                      f"{median['commits']:.0f}" if "commits" in median else "–"])
     figures = table(["", "events/s", "spread", "CPU s/M", "broker's", "store's", "RSS MiB", "first row, s", "MB written", "commits"], rows)
-    ratios = table(["ours ÷ Flink's best", "", "of any two runs"],
+    ratios = table(["ours ÷ Flink's best", "", "of any round"],
                    [[RATIO_WORDS[name], f"**{value:.2f}**", "{:.2f} … {:.2f}".format(*section["ratio_ranges"][name])]
                     for name, value in section["ratios"].items()])
     answers = "; ".join(f"{shape}: {answer['rows']:,} rows, hash `{answer['hash']}`" for shape, answer in section["answers"].items())

@@ -1,6 +1,7 @@
 """From a full topic to committed rows: our engine, Apache Flink with the same job file, and what reading alone costs.
 
-Each run is alone on the machine. Ours runs before and after Flink, so that a machine that changes its speed favours neither.
+Each run is alone on the machine. It goes in rounds, in each of which everything runs once, and what is compared is of one round: a
+machine that changes its speed within the hour favours nobody.
 """
 
 import dataclasses
@@ -83,19 +84,28 @@ class Throughput:
     def whole(self):
         args = self.args
         load = self.load()
-        before = (args.runs + 1) // 2
-        for run in range(before):
-            self.reading(run)
-            self.ours(run)
-        cold = self.flink()
-        for run in range(before, args.runs):
-            self.reading(run)
-            self.ours(run)
+        # Not counted: it warms the catalog, and tells how many rows there will be.
+        self.ours_run(OURS[0])
+        say("Flink …")
+        cluster = flink.Cluster(self.servers).start()
+        try:
+            cold = self.flink_run(cluster, FLINK[1])
+            first_row_cold = cold["first_commit"] - cluster.started
+            rivals = [case for case in FLINK if self.warmed(cluster, case)]
+            for run in range(args.runs):
+                with cluster.frozen():
+                    self.reading(run)
+                    for case in OURS:
+                        self.keep(case, self.ours_run(case), run)
+                for case in rivals:
+                    self.keep(case, self.flink_run(cluster, case), run)
+        finally:
+            cluster.stop()
         cases = {name: {**described(self.cases[name]), "runs": runs, "median": medians(runs), "spread": spread(runs)}
                  for name, runs in self.runs.items()}
         found, ranges = ratios(cases)
         return {"events": args.events, "partitions": args.partitions, "runs": args.runs, "load": load, "cases": cases,
-                "answers": self.answers.as_json(), "first_row_cold": cold, "left_out": self.left_out,
+                "answers": self.answers.as_json(), "first_row_cold": first_row_cold, "left_out": self.left_out,
                 "ratios": found, "ratio_ranges": ranges}
 
     def load(self):
@@ -130,41 +140,27 @@ class Throughput:
         self.keep(Case("read only", "-", "Kafka's ConsumerPerformance"),
                   readers.consumer_performance(self.servers, TOPIC, self.args.events, group), run)
 
-    def ours(self, run):
-        for case in OURS:
-            codec = {"codec": case.codec} if case.codec else {}
-            job = self.job(case)
-            figures = ours.drain(self.servers, job, ours.Settings(**case.settings, **codec), self.args.events, self.args.partitions,
-                                 case.workers)
-            self.check(case, job, figures)
-            self.keep(case, figures, run)
+    def ours_run(self, case):
+        codec = {"codec": case.codec} if case.codec else {}
+        job = self.job(case)
+        figures = ours.drain(self.servers, job, ours.Settings(**case.settings, **codec), self.args.events, self.args.partitions,
+                             case.workers)
+        self.check(case, job, figures)
+        return figures
 
-    def flink(self):
-        """All of Flink's cases on one warm cluster; seconds to the first row of its very first, cold job."""
-        say("Flink …")
-        cluster = flink.Cluster(self.servers).start()
+    def warmed(self, cluster, case):
+        """Runs a case for its JVM to compile, and discards what that took; whether Flink can do the case at all."""
         try:
-            cold = self.flink_run(cluster, FLINK[1])
-            for case in FLINK:
-                try:
-                    self.flink_case(cluster, case)
-                except tables.Wrong:
-                    raise
-                except Failed as failed:
-                    if not case.optional:
-                        raise
-                    self.runs.pop(case.name, None)
-                    self.left_out[case.name] = str(failed).splitlines()[0][:300]
-                    say(f"{case.name} is left out: {self.left_out[case.name]}")
-            return cold["first_commit"] - cluster.started
-        finally:
-            cluster.stop()
-
-    def flink_case(self, cluster, case):
-        # The first drain is discarded: the JVM compiles while it runs.
-        self.flink_run(cluster, case)
-        for run in range(self.args.runs):
-            self.keep(case, self.flink_run(cluster, case), run)
+            self.flink_run(cluster, case)
+            return True
+        except tables.Wrong:
+            raise
+        except Failed as failed:
+            if not case.optional:
+                raise
+            self.left_out[case.name] = str(failed).splitlines()[0][:300]
+            say(f"{case.name} is left out: {self.left_out[case.name]}")
+            return False
 
     def flink_run(self, cluster, case):
         job, events, partitions = self.job(case), self.args.events, self.args.partitions
@@ -191,16 +187,15 @@ def spread(runs):
 
 
 def ratios(cases):
-    """Our median ÷ the best run of Flink's best case; and the least and the greatest quotient of any two runs."""
+    """Ours ÷ the best of Flink's cases, round by round: the median, and the least and the greatest."""
     found, ranges = {}, {}
     for name, (mine, theirs, figure, better) in RATIOS.items():
-        here = [run[figure] for run in cases.get(f"ours: {mine}", {"runs": []})["runs"]]
+        here = [run[figure] for run in cases[f"ours: {mine}"]["runs"]]
         there = [[run[figure] for run in cases[f"Flink: {title}"]["runs"]] for title in theirs if f"Flink: {title}" in cases]
-        if not here or not there:
+        if not there:
             continue
-        rival = better(there, key=statistics.median)
-        found[name] = statistics.median(here) / better(rival)
-        quotients = [one / other for one in here for other in rival]
+        quotients = [one / better(others) for one, *others in zip(here, *there, strict=True)]
+        found[name] = statistics.median(quotients)
         ranges[name] = [min(quotients), max(quotients)]
     return found, ranges
 
@@ -221,7 +216,7 @@ def show(section):
         print(f"{name:44} {median['events_per_second']:11,.0f} {case['spread']:7.0%} {median['cpu_seconds_per_million']:8.2f} "
               f"{median['broker_cpu_seconds_per_million']:7.2f} {median['peak_rss_mib']:8,.0f} {first} {size} {rows}")
     print(f"\nFlink's first row, cluster and job from nothing: {section['first_row_cold']:.1f} s")
-    print("\nours ÷ Flink's best" + " " * 8 + "lowest and highest of any two runs")
+    print("\nours ÷ Flink's best" + " " * 8 + "lowest and highest of any round")
     for name, value in section["ratios"].items():
         low, high = section["ratio_ranges"][name]
         print(f"  {name:24} {value:6.2f}   {low:6.2f} … {high:.2f}")
