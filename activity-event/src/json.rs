@@ -1,7 +1,7 @@
 //! Writes the JSON text of an event straight into a byte buffer.
 //!
 //! Nothing is allocated but what `out` needs to grow, and no float is involved. What has a fixed length is put together on the
-//! stack and appended at once: an append is a call and a look at the room left, and a record of 400 bytes had sixty.
+//! stack and appended at once: an append is a call and a look at the room left, and there were dozens in a record.
 
 use uuid::Uuid;
 
@@ -103,43 +103,20 @@ fn escaped(out: &mut Vec<u8>, byte: u8) {
         b'"' | b'\\' => out.extend_from_slice(&[b'\\', byte]),
         byte if byte < b' ' => {
             out.extend_from_slice(b"\\u00");
-            out.extend_from_slice(&hex_pair(byte));
+            out.extend_from_slice(&[hex_digit(byte >> 4), hex_digit(byte & 15)]);
         }
         byte => out.push(byte),
     }
 }
 
-/// The two hexadecimal digits of every byte: looked up in a fifth of the time that computing them takes.
-const HEX_PAIRS: [[u8; 2]; 256] = hex_pairs();
-
-#[allow(clippy::indexing_slicing, reason = "the compiler runs it, and would tell")]
-const fn hex_pairs() -> [[u8; 2]; 256] {
-    let digits = b"0123456789abcdef";
-    let mut pairs = [[0; 2]; 256];
-    let mut byte = 0;
-    while byte < pairs.len() {
-        pairs[byte] = [digits[byte >> 4], digits[byte & 15]];
-        byte += 1;
-    }
-    pairs
-}
-
-#[allow(clippy::indexing_slicing, reason = "there is a pair for each byte")]
-fn hex_pair(byte: u8) -> [u8; 2] {
-    HEX_PAIRS[usize::from(byte)]
+fn hex_digit(nibble: u8) -> u8 {
+    if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 }
 }
 
 /// `"6f1e0d54-93f1-4be0-9a3c-fedcba987654"`.
 fn guid(out: &mut Vec<u8>, id: Uuid) {
-    let pairs = id.into_bytes().map(hex_pair);
-    let mut text = [b'-'; 38];
-    text[0] = b'"';
-    text[1..9].copy_from_slice(pairs[0..4].as_flattened());
-    text[10..14].copy_from_slice(pairs[4..6].as_flattened());
-    text[15..19].copy_from_slice(pairs[6..8].as_flattened());
-    text[20..24].copy_from_slice(pairs[8..10].as_flattened());
-    text[25..37].copy_from_slice(pairs[10..16].as_flattened());
-    text[37] = b'"';
+    let mut text = [b'"'; 38];
+    id.as_hyphenated().encode_lower(&mut text[1..37]);
     out.extend_from_slice(&text);
 }
 

@@ -61,7 +61,7 @@ class Cluster:
             yield
         finally:
             run("docker", "unpause", *self.ids)
-            self.await_slots()
+        self.await_slots()
 
     def jobs(self):
         """Every job it knows, by number."""

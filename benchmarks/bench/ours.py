@@ -41,7 +41,7 @@ class Workers:
             raise Failed("a worker has ended", "processor")
 
     @staticmethod
-    def run(seen):
+    def joined(seen):
         """Whether any of them has been given partitions to read: what Flink calls a running job."""
         return any(status and status["reader"]["joined"] for status in seen)
 
@@ -94,7 +94,7 @@ def drain(servers, job, settings, events, partitions, count=1):
             nonlocal since, runs
             looked = time.time()
             seen = running.statuses()
-            runs = runs or running.run(seen)
+            runs = runs or running.joined(seen)
             if not runs:
                 since = looked
             if None in seen:

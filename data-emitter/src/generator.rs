@@ -173,13 +173,8 @@ impl Generator {
 
     /// The stream's own clock: it moves by one event's share of a second with each record.
     fn now_ms(&self) -> i64 {
-        let rate = self.settings.event_rate.get();
-        let elapsed = match self.sent.checked_mul(1_000) {
-            Some(milli_events) => i64::try_from(milli_events / u64::from(rate)),
-            // Nobody gets there; dividing 128 bits costs as much as a tenth of an event.
-            None => i64::try_from(u128::from(self.sent) * 1_000 / u128::from(rate)),
-        };
-        self.settings.start_ms.saturating_add(elapsed.unwrap_or(i64::MAX))
+        let elapsed = u128::from(self.sent) * 1_000 / u128::from(self.settings.event_rate.get());
+        self.settings.start_ms.saturating_add(i64::try_from(elapsed).unwrap_or(i64::MAX))
     }
 
     fn hold(&mut self, emission: Emission) {
