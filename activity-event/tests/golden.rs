@@ -132,6 +132,28 @@ proptest! {
 }
 
 #[test]
+fn numbers_below_one_have_a_zero_before_the_point() {
+    for (cents, microdegrees, paid, degrees) in [
+        (0, 0, "0.00", "0.000000"),
+        (5, -1, "0.05", "-0.000001"),
+        (99, 999_999, "0.99", "0.999999"),
+        (100, -1_000_000, "1.00", "-1.000000"),
+        (u64::MAX, i32::MIN, "184467440737095516.15", "-2147.483648"),
+    ] {
+        let event = ActivityEvent {
+            transaction_value: Some(Cents::new(cents)),
+            customer_latitude: Some(Microdegrees::new(microdegrees)),
+            ..page_view()
+        };
+        let mut out = Vec::new();
+        event.write_json(&mut out);
+        let text = String::from_utf8(out).unwrap();
+        assert!(text.contains(&format!("\"transaction_value\":{paid}}}")), "{text}");
+        assert!(text.contains(&format!("\"customer_latitude\":{degrees},")), "{text}");
+    }
+}
+
+#[test]
 fn fields_are_written_once_and_in_order() {
     let mut out = Vec::new();
     page_view().write_json(&mut out);
