@@ -21,7 +21,7 @@ pub use units::{bytes, duration};
 
 use crate::decode::{DecodeOptions, Validate};
 use crate::job::SourceTable;
-use crate::kafka::ConsumerSettings;
+use crate::kafka::{ConsumerSettings, Fetching};
 use crate::pipeline::Limits;
 
 /// Longest time a stop may take before the process ends without its last commit; the next one re-reads.
@@ -107,6 +107,9 @@ pub struct RunArgs {
     #[arg(long, env = "MEMORY_BUDGET", default_value = "64MiB", value_parser = bytes, value_name = "BYTES")]
     pub memory_budget: usize,
 
+    /// Who fetches the records: own, or librdkafka, which always does where brokers want TLS or a login
+    #[arg(long, env = "KAFKA_FETCHER", default_value = "own", value_name = "own|librdkafka")]
+    pub fetcher: Fetching,
     /// Sample the topic before the first commit and refuse a job that can't match it: on or off
     #[arg(long, env = "PREFLIGHT", default_value = "on", value_parser = on_off, value_name = "on|off", action = clap::ArgAction::Set)]
     pub preflight: bool,
@@ -203,6 +206,7 @@ impl Config {
                 group: args.assign.is_none().then(|| group.to_owned()),
                 instance_id: args.instance_id.clone(),
                 max_poll_interval: MAX_POLL_INTERVAL,
+                fetching: args.fetcher,
                 ..args.kafka.settings(source)?
             },
             assign: args.assign.clone(),

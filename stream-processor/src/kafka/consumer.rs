@@ -7,14 +7,16 @@ use std::time::{Duration, Instant};
 
 use lakehouse::faults::{Bug, made};
 use lakehouse::ids::{Offset, PartitionId};
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::Rebalance;
+use super::batch::Batch;
 use super::error::{KafkaError, KafkaErrorKind, is_astray, kind_at, kind_of};
-use super::ffi::{Batch, Client, Item, Queue, Raised};
+use super::fetch::{Fetcher, Taken};
+use super::ffi::{Client, Item, Messages, Queue, Raised};
 use super::probe::{Probe, SourceIdentity, Watermarks};
 use super::settings::ConsumerSettings;
-use super::tracker::Tracker;
+use super::tracker::{Change, Tracker};
 
 /// Sending fetchers elsewhere is a matter of librdkafka's own threads; a second is forever.
 const SEEK_TIMEOUT: Duration = Duration::from_secs(1);
@@ -25,6 +27,8 @@ const CLOSE_TICK: Duration = Duration::from_millis(50);
 
 /// Reads one topic. Dropping it without [`Self::close`] leaves the group by time-out.
 pub struct Consumer {
+    /// Who fetches the records, unless librdkafka does.
+    fetcher: Option<Fetcher>,
     queue: Queue,
     client: Arc<Client>,
     probe: Probe,
@@ -50,11 +54,16 @@ impl Consumer {
         handler: Box<dyn Rebalance>,
     ) -> Result<Self, KafkaError> {
         settings.check(topic)?;
-        let client = Client::new(settings, topic, handler)?;
+        let fetcher = settings.may_fetch().then(|| Fetcher::new(settings, topic));
+        let fetcher = fetcher.transpose().map_err(|err| {
+            KafkaError::new(KafkaErrorKind::Fatal, format!("no thread to fetch on: {err}"))
+        })?;
+        let client = Client::new(settings, topic, handler, fetcher.is_none())?;
         let queue = Queue::consumer(&client)?;
         Ok(Self {
+            probe: Probe::new(&client, fetcher.as_ref().map(Fetcher::marks)),
+            fetcher,
             queue,
-            probe: Probe::new(&client),
             client,
             tracker: Tracker::default(),
             pending: None,
@@ -120,7 +129,8 @@ impl Consumer {
             thread::sleep(FAULT_PAUSE.min(timeout));
             return Err(error);
         }
-        let mut batch = self.queue.consume(max, timeout);
+        let wait = if self.fetcher.is_some() { Duration::ZERO } else { timeout };
+        let mut batch = self.queue.consume(max, wait);
         self.follow_rebalances();
         self.sift(&mut batch);
         if self.pending.as_ref().is_some_and(|error| error.kind() == KafkaErrorKind::Fatal)
@@ -132,6 +142,10 @@ impl Consumer {
             batch.retain(|_| false);
             self.renew()?;
         }
+        let batch = match &self.pending {
+            None if self.fetcher.is_some() => self.fetched(max, timeout)?,
+            _ => batch.into(),
+        };
         match self.pending.take() {
             Some(error) if batch.is_empty() => Err(error),
             pending => {
@@ -144,6 +158,9 @@ impl Consumer {
     /// The next offset of every assigned partition: what a commit of everything delivered so far would
     /// record. It counts transaction markers, so it may be past the last record plus one.
     pub fn position(&mut self) -> BTreeMap<PartitionId, Offset> {
+        if self.fetcher.is_some() {
+            return self.tracker.positions(&BTreeMap::new());
+        }
         let reported = self.client.position(&self.tracker.partitions()).unwrap_or_else(|error| {
             debug!(%error, "positions are counted from the records alone");
             BTreeMap::new()
@@ -174,7 +191,13 @@ impl Consumer {
     pub fn pause(&mut self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
         match self.tracker.set_paused(partitions, true).as_slice() {
             [] => Ok(()),
-            news => self.client.pause(news),
+            news => match &mut self.fetcher {
+                Some(fetcher) => {
+                    fetcher.lift(news);
+                    Ok(())
+                }
+                None => self.client.pause(news),
+            },
         }
     }
 
@@ -186,7 +209,13 @@ impl Consumer {
     pub fn resume(&mut self, partitions: &[PartitionId]) -> Result<(), KafkaError> {
         match self.tracker.set_paused(partitions, false).as_slice() {
             [] => Ok(()),
-            news => self.client.resume(news),
+            news => match &mut self.fetcher {
+                Some(fetcher) => {
+                    fetcher.place(&self.tracker.nexts(news));
+                    Ok(())
+                }
+                None => self.client.resume(news),
+            },
         }
     }
 
@@ -279,7 +308,11 @@ impl Consumer {
 
     /// Joins the group with a new client. What the old one still holds is lost.
     fn renew(&mut self) -> Result<(), KafkaError> {
-        self.client = Client::new(&self.settings, &self.topic, self.client.retire())?;
+        let reads = self.fetcher.is_none();
+        self.client = Client::new(&self.settings, &self.topic, self.client.retire(), reads)?;
+        if let Some(fetcher) = &mut self.fetcher {
+            fetcher.lift(&fetcher.placed());
+        }
         self.queue = Queue::consumer(&self.client)?;
         self.probe.follow(&self.client);
         (self.tracker, self.pending) = (Tracker::default(), None);
@@ -287,14 +320,54 @@ impl Consumer {
         self.client.subscribe()
     }
 
+    /// What the fetcher has, and in `pending` what went wrong behind it.
+    fn fetched(&mut self, max: usize, timeout: Duration) -> Result<Batch, KafkaError> {
+        let Some(fetcher) = &mut self.fetcher else { return Ok(Batch::default()) };
+        match fetcher.take(max, timeout, &mut self.tracker) {
+            Taken::Records(runs, error) => {
+                self.pending = error;
+                Ok(runs.map_or_else(Batch::default, Batch::from))
+            }
+            Taken::Unsupported(why) => {
+                self.leave_it_to_librdkafka(&why)?;
+                Ok(Batch::default())
+            }
+        }
+    }
+
+    /// From now on librdkafka fetches, from where delivery stands.
+    fn leave_it_to_librdkafka(&mut self, why: &str) -> Result<(), KafkaError> {
+        info!(why, "librdkafka fetches the records");
+        self.fetcher = None;
+        let held = self.tracker.partitions();
+        self.client.read_on(&self.tracker.nexts(&held), self.subscribed)?;
+        match self.tracker.paused().as_slice() {
+            [] => Ok(()),
+            paused => self.client.pause(paused),
+        }
+    }
+
     /// Takes over what rebalances did.
     fn follow_rebalances(&mut self) {
-        let changes = self.client.take_changes();
+        let mut changes = self.client.take_changes();
         if changes.is_empty() {
             return;
         }
+        if let Some(fetcher) = &mut self.fetcher {
+            for change in &mut changes {
+                match change {
+                    // Nobody fetches them yet.
+                    Change::Assigned { starts, left_over } => {
+                        *left_over = starts.keys().copied().collect();
+                    }
+                    Change::Revoked(partitions) => fetcher.lift(partitions),
+                }
+            }
+        }
         let forgotten = self.tracker.apply(changes);
-        if !forgotten.is_empty()
+        if self.fetcher.is_some() {
+            self.place_fetchers();
+        } else if !forgotten.is_empty()
             // librdkafka keeps the flag of a partition that left, and would bring it back paused.
             && let Err(error) = self.client.resume(&forgotten)
         {
@@ -303,7 +376,7 @@ impl Consumer {
     }
 
     /// Keeps what is delivered, and the worst error.
-    fn sift(&mut self, batch: &mut Batch) {
+    fn sift(&mut self, batch: &mut Messages) {
         let Self { tracker, pending, .. } = self;
         batch.retain(|item| match item {
             Item::Record(partition, offset) => tracker.admit(partition, offset),
@@ -321,8 +394,17 @@ impl Consumer {
     /// Sends the fetchers of stopped partitions to where delivery goes on. One that can't go yet, because
     /// librdkafka is still starting or stopping it, is sent by the next poll.
     fn place_fetchers(&mut self) {
-        let stopped = self.tracker.stopped();
+        let mut stopped = self.tracker.stopped();
         if stopped.is_empty() {
+            return;
+        }
+        if let Some(fetcher) = &mut self.fetcher {
+            let paused = self.tracker.paused();
+            for partition in stopped.keys() {
+                self.tracker.restarted(*partition);
+            }
+            stopped.retain(|partition, _| !paused.contains(partition));
+            fetcher.place(&stopped);
             return;
         }
         match self.client.seek(&stopped, SEEK_TIMEOUT) {

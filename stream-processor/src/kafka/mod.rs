@@ -10,8 +10,10 @@
 //! Absent on purpose: committing before the table did, reading group offsets, resetting offsets,
 //! auto-commit, regular-expression subscriptions.
 
+mod batch;
 mod consumer;
 mod error;
+mod fetch;
 mod ffi;
 mod probe;
 mod settings;
@@ -21,12 +23,12 @@ use std::collections::BTreeMap;
 
 use lakehouse::ids::{Offset, PartitionId};
 
+pub use batch::{Batch, Record, Records};
 pub use consumer::Consumer;
 pub use error::{KafkaError, KafkaErrorKind};
-pub use ffi::{Batch, Record, Records};
 pub use probe::{Probe, SourceIdentity, Watermarks};
 pub use settings::{
-    ConsumerSettings, FETCH_BYTES, MAX_POLL_INTERVAL, QUEUE_KBYTES, SESSION_TIMEOUT,
+    ConsumerSettings, FETCH_BYTES, Fetching, MAX_POLL_INTERVAL, QUEUE_KBYTES, SESSION_TIMEOUT,
 };
 
 /// Answers a rebalance, on the polling thread, inside [`Consumer::poll`] or [`Consumer::close`].

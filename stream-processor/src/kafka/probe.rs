@@ -7,6 +7,7 @@ use lakehouse::faults::{Bug, made};
 use lakehouse::ids::{Offset, PartitionId};
 
 use super::error::KafkaError;
+use super::fetch::Marks;
 use super::ffi::{Client, TopicFacts};
 
 /// What a topic is, apart from its name: a recreated topic has another id.
@@ -36,11 +37,13 @@ pub struct Watermarks {
 pub struct Probe {
     /// Shared by all probes of a consumer, which may replace its client.
     current: Arc<Mutex<Arc<Client>>>,
+    /// What fetches said, where librdkafka does not fetch.
+    fetched: Option<Marks>,
 }
 
 impl Probe {
-    pub(super) fn new(client: &Arc<Client>) -> Self {
-        Self { current: Arc::new(Mutex::new(Arc::clone(client))) }
+    pub(super) fn new(client: &Arc<Client>, fetched: Option<Marks>) -> Self {
+        Self { current: Arc::new(Mutex::new(Arc::clone(client))), fetched }
     }
 
     /// Sends this probe's questions, and those of its clones, through another client.
@@ -91,6 +94,8 @@ impl Probe {
 
     /// What the partition's last fetch said, without asking; `None` before the first one.
     pub fn cached_watermarks(&self, partition: PartitionId) -> Option<Watermarks> {
-        self.client().cached_watermarks(partition).map(|(low, high)| Watermarks { low, high })
+        let of_own = self.fetched.as_ref().and_then(|fetched| fetched.of(partition));
+        let marks = of_own.or_else(|| self.client().cached_watermarks(partition));
+        marks.map(|(low, high)| Watermarks { low, high })
     }
 }

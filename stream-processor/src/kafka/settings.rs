@@ -24,6 +24,45 @@ const NO_GROUP: &str = "streamforge-reader";
 /// The broker's own upper bound on a heartbeat is a third of the session.
 const HEARTBEATS_PER_SESSION: u32 = 3;
 
+/// How long a broker may hold a fetch back that has nothing to bring. It delays every seek, pause and new partition at
+/// this broker by as much (librdkafka's default: 500 ms).
+const FETCH_WAIT: (&str, i32) = ("fetch.wait.max.ms", 100);
+
+/// Properties of librdkafka that change nothing about how records are fetched, or are heeded by our own way, too.
+const BESIDES_FETCHING: [&str; 9] = [
+    FETCH_WAIT.0,
+    "topic.metadata.",
+    "metadata.max.age.ms",
+    "reconnect.backoff.",
+    "retry.backoff.",
+    "statistics.",
+    "log",
+    "debug",
+    "socket.keepalive.enable",
+];
+
+/// Who fetches the records.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Fetching {
+    /// This program, wherever brokers need neither TLS nor a login and know Kafka 3.1's requests; librdkafka elsewhere.
+    #[default]
+    Own,
+    /// librdkafka.
+    Librdkafka,
+}
+
+impl std::str::FromStr for Fetching {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "own" => Ok(Self::Own),
+            "librdkafka" => Ok(Self::Librdkafka),
+            _ => Err("say own or librdkafka".to_owned()),
+        }
+    }
+}
+
 /// How to reach Kafka and how much to hold of it.
 #[derive(Clone)]
 pub struct ConsumerSettings {
@@ -43,6 +82,8 @@ pub struct ConsumerSettings {
     pub session_timeout: Duration,
     /// Must exceed the longest commit that a rebalance may wait for.
     pub max_poll_interval: Duration,
+    /// Who fetches the records.
+    pub fetching: Fetching,
     /// More librdkafka properties (TLS, SASL, …). None may change a protected one.
     pub extra: Vec<(String, String)>,
 }
@@ -59,8 +100,25 @@ impl ConsumerSettings {
             queue_kbytes: QUEUE_KBYTES,
             session_timeout: SESSION_TIMEOUT,
             max_poll_interval: MAX_POLL_INTERVAL,
+            fetching: Fetching::default(),
             extra: Vec::new(),
         }
+    }
+
+    /// How long a broker may hold a fetch back, in milliseconds.
+    pub(super) fn fetch_wait_ms(&self) -> i32 {
+        let set = self.extra.iter().rev().find(|(key, _)| key == FETCH_WAIT.0);
+        set.and_then(|(_, value)| value.parse().ok()).unwrap_or(FETCH_WAIT.1)
+    }
+
+    /// Whether this program may fetch the records itself, as far as the settings tell.
+    pub(super) fn may_fetch(&self) -> bool {
+        let is_besides = |key: &str| BESIDES_FETCHING.iter().any(|begin| key.starts_with(begin));
+        // These mistakes are ways to set librdkafka up wrongly.
+        let mistaken = made(Bug::S8ResetToLatest) || made(Bug::S11AssignThenSeek);
+        self.fetching == Fetching::Own
+            && !mistaken
+            && self.extra.iter().all(|(key, _)| is_besides(key))
     }
 
     /// The properties that are set last, can't be overridden, and are read back from the running client.
@@ -111,9 +169,7 @@ impl ConsumerSettings {
             ("reconnect.backoff.max.ms", "2000".to_owned()),
             // One response of a broker: 50 MB by default, whatever the queue may hold.
             ("fetch.max.bytes", queue_bytes.max(self.fetch_bytes).max(FETCH_BYTES).to_string()),
-            // A fetch that waits for records delays every seek, pause and new partition at its broker by as
-            // much (default: 500).
-            ("fetch.wait.max.ms", "100".to_owned()),
+            (FETCH_WAIT.0, FETCH_WAIT.1.to_string()),
             // Half-open connections are noticed by the kernel too.
             ("socket.keepalive.enable", "true".to_owned()),
         ]
@@ -165,6 +221,7 @@ impl fmt::Debug for ConsumerSettings {
             .field("queue_kbytes", &self.queue_kbytes)
             .field("session_timeout", &self.session_timeout)
             .field("max_poll_interval", &self.max_poll_interval)
+            .field("fetching", &self.fetching)
             .field("extra", &extra)
             .finish()
     }
@@ -196,6 +253,29 @@ mod tests {
         let text = format!("{settings:?}");
         assert!(text.contains("sasl.password"));
         assert!(!text.contains("canary"));
+    }
+
+    #[test]
+    fn what_only_librdkafka_can_do_is_left_to_it() {
+        let with = |extra: &[(&str, &str)]| {
+            let extra = extra.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned()));
+            ConsumerSettings { extra: extra.collect(), ..ConsumerSettings::new("a:1") }
+        };
+        assert!(with(&[]).may_fetch());
+        assert!(!ConsumerSettings { fetching: Fetching::Librdkafka, ..with(&[]) }.may_fetch());
+        assert!(with(&[("statistics.interval.ms", "1"), ("fetch.wait.max.ms", "7")]).may_fetch());
+        for key in [
+            "security.protocol",
+            "sasl.mechanism",
+            "ssl.ca.location",
+            "client.rack",
+            "fetch.min.bytes",
+        ] {
+            assert!(!with(&[("debug", "all"), (key, "x")]).may_fetch(), "{key}");
+        }
+        assert_eq!(with(&[]).fetch_wait_ms(), 100);
+        let twice = with(&[("fetch.wait.max.ms", "7"), ("fetch.wait.max.ms", "30")]);
+        assert_eq!(twice.fetch_wait_ms(), 30);
     }
 
     #[test]

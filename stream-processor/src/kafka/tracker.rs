@@ -98,6 +98,13 @@ impl Tracker {
         }
     }
 
+    /// Everything of the partition below `next` was delivered.
+    pub(super) fn advance(&mut self, partition: PartitionId, next: Option<Offset>) {
+        if let (Some(held), Some(next)) = (self.find(partition), next) {
+            held.next = next;
+        }
+    }
+
     /// The next offset of the partition, if it is held.
     pub(super) fn next(&mut self, partition: PartitionId) -> Option<Offset> {
         self.find(partition).map(|held| held.next)
@@ -151,6 +158,17 @@ impl Tracker {
             held.partition
         });
         changed.collect()
+    }
+
+    /// The next offset of each of these partitions that is held.
+    pub(super) fn nexts(&self, of: &[PartitionId]) -> BTreeMap<PartitionId, Offset> {
+        let held = self.held.iter().filter(|held| of.contains(&held.partition));
+        held.map(|held| (held.partition, held.next)).collect()
+    }
+
+    /// The partitions that are paused.
+    pub(super) fn paused(&self) -> Vec<PartitionId> {
+        self.held.iter().filter(|held| held.paused).map(|held| held.partition).collect()
     }
 
     /// The assigned partitions.

@@ -20,6 +20,7 @@ pub(crate) struct Cluster {
 /// Kinds of requests, by their number in Kafka's protocol.
 #[derive(Clone, Copy)]
 pub(crate) enum Request {
+    Fetch = 1,
     OffsetCommit = 8,
     JoinGroup = 11,
     Heartbeat = 12,
@@ -31,12 +32,17 @@ unsafe impl Sync for Cluster {}
 impl Cluster {
     /// One broker, and the topic with so many partitions.
     pub(crate) fn new(partitions: i32) -> Self {
-        Self::start(partitions, |_, _| ())
+        Self::start(1, partitions, |_, _| ())
+    }
+
+    /// As [`Self::new`], of several brokers.
+    pub(crate) fn of(brokers: i32, partitions: i32) -> Self {
+        Self::start(brokers, partitions, |_, _| ())
     }
 
     /// As [`Self::new`], but the broker tells its clients to come to another port.
     pub(crate) fn behind(partitions: i32, port: impl FnOnce(u16) -> u16) -> Self {
-        Self::start(partitions, |mock, bootstrap| {
+        Self::start(1, partitions, |mock, bootstrap| {
             let port = port(bootstrap.rsplit(':').next().unwrap().parse().unwrap());
             // SAFETY: a valid cluster and a C string.
             unsafe {
@@ -51,6 +57,7 @@ impl Cluster {
     }
 
     fn start(
+        brokers: i32,
         partitions: i32,
         prepare: impl FnOnce(*mut sys::rd_kafka_mock_cluster_t, &str),
     ) -> Self {
@@ -63,7 +70,7 @@ impl Cluster {
         };
         assert!(!host.is_null());
         // SAFETY: a valid client.
-        let mock = unsafe { sys::rd_kafka_mock_cluster_new(host, 1) };
+        let mock = unsafe { sys::rd_kafka_mock_cluster_new(host, brokers) };
         assert!(!mock.is_null());
         // SAFETY: a valid cluster.
         unsafe { sys::rd_kafka_mock_group_initial_rebalance_delay_ms(mock, 0) };
@@ -101,6 +108,24 @@ impl Cluster {
                 sys::rd_kafka_mock_broker_set_down(self.mock, -1)
             }
         };
+        assert_eq!(code as i32, 0);
+    }
+
+    /// Gives the partition another leader.
+    pub(crate) fn lead(&self, partition: i32, broker: i32) {
+        let topic = CString::new(TOPIC).unwrap();
+        // SAFETY: a valid cluster and a C string.
+        let code = unsafe {
+            sys::rd_kafka_mock_partition_set_leader(self.mock, topic.as_ptr(), partition, broker)
+        };
+        assert_eq!(code as i32, 0);
+    }
+
+    /// Pretends to be a broker that knows this request up to a version only.
+    pub(crate) fn age(&self, request: Request, version: i16) {
+        // SAFETY: a valid cluster.
+        let code =
+            unsafe { sys::rd_kafka_mock_set_apiversion(self.mock, request as i16, 0, version) };
         assert_eq!(code as i32, 0);
     }
 

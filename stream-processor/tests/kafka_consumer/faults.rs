@@ -6,17 +6,14 @@ use std::time::{Duration, Instant};
 use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaErrorKind};
 
 use super::cluster::Cluster;
-use super::{NoGroup, PATIENCE, TICK, TOPIC, fault, offsets, p, proxy, read, reader};
+use super::{NoGroup, PATIENCE, TICK, TOPIC, fault, offsets, on, p, proxy, read, reader};
 
 /// The mock brokers keep 5 MiB a partition.
 const TRIMMING: (usize, i64) = (100 * 1024, 100);
 
 fn settings(extra: &[(&str, &str)]) -> ConsumerSettings {
     let own = |(key, value): &(&str, &str)| ((*key).to_owned(), (*value).to_owned());
-    ConsumerSettings {
-        extra: extra.iter().map(own).collect(),
-        ..ConsumerSettings::new("127.0.0.1:1")
-    }
+    ConsumerSettings { extra: extra.iter().map(own).collect(), ..on("127.0.0.1:1") }
 }
 
 #[track_caller]
@@ -116,9 +113,7 @@ fn a_broker_that_comes_back_costs_nothing() {
 #[test]
 fn a_missing_topic_is_named_as_such() {
     let cluster = Cluster::new(1);
-    let consumer =
-        Consumer::new(&ConsumerSettings::new(cluster.brokers()), "nowhere", Box::new(NoGroup))
-            .unwrap();
+    let consumer = Consumer::new(&on(cluster.brokers()), "nowhere", Box::new(NoGroup)).unwrap();
     let error = consumer.source(PATIENCE).unwrap_err();
     assert_eq!(error.kind(), KafkaErrorKind::UnknownTopic, "{error}");
     let error = consumer.watermarks(p(0), PATIENCE).unwrap_err();

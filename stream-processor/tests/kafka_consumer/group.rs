@@ -12,7 +12,7 @@ use rdkafka_sys::rd_kafka_resp_err_t as Code;
 use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaErrorKind, Rebalance};
 
 use super::cluster::{Cluster, Request};
-use super::{PATIENCE, TICK, TOPIC, fault, offsets, p, read};
+use super::{PATIENCE, TICK, TOPIC, fault, offsets, on, p, read};
 
 const PARTITIONS: i32 = 4;
 
@@ -57,7 +57,7 @@ fn settings(cluster: &Cluster) -> ConsumerSettings {
     ConsumerSettings {
         group: Some("processors".to_owned()),
         session_timeout: Duration::from_secs(2),
-        ..ConsumerSettings::new(cluster.brokers())
+        ..on(cluster.brokers())
     }
 }
 
@@ -85,6 +85,21 @@ fn wait(mut done: impl FnMut() -> bool) {
     let started = Instant::now();
     while !done() {
         assert!(started.elapsed() < PATIENCE, "not within {PATIENCE:?}");
+    }
+}
+
+/// Runs a member until its table holds so many records, of every partition from the first on.
+pub(crate) fn member_until(cluster: &Cluster, count: usize) {
+    let table = Table::default();
+    let mut consumer = member(cluster, FromTable::on(&table));
+    let written = |table: &Table| table.lock().unwrap().values().map(Vec::len).sum::<usize>();
+    let started = Instant::now();
+    while written(&table) < count {
+        assert!(started.elapsed() < PATIENCE, "only {} of {count}", written(&table));
+        step(&mut consumer, &table);
+    }
+    for offsets in table.lock().unwrap().values() {
+        assert_eq!(*offsets, (0..i64::try_from(offsets.len()).unwrap()).collect::<Vec<_>>());
     }
 }
 
@@ -374,7 +389,7 @@ fn closing_is_bounded_when_the_brokers_are_gone() {
 #[test]
 fn subscribing_needs_a_group() {
     let cluster = Cluster::new(1);
-    let settings = ConsumerSettings::new(cluster.brokers());
+    let settings = on(cluster.brokers());
     let mut consumer = Consumer::new(&settings, TOPIC, Box::new(FromTable::default())).unwrap();
     assert_eq!(consumer.subscribe().unwrap_err().kind(), KafkaErrorKind::Config);
 }

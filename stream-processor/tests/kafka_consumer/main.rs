@@ -1,7 +1,9 @@
-//! The Kafka consumer against librdkafka's own in-process brokers.
+//! The Kafka consumer against librdkafka's own in-process brokers, fetching by itself. The tests next to this folder do the
+//! same with librdkafka fetching.
 
 #![allow(clippy::unwrap_used, clippy::indexing_slicing, clippy::disallowed_methods)]
 
+mod brokers;
 mod cluster;
 mod faults;
 mod group;
@@ -13,12 +15,25 @@ use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
 use lakehouse::ids::{Offset, PartitionId};
-use stream_processor::kafka::{Batch, Consumer, ConsumerSettings, KafkaError, Rebalance};
+use stream_processor::kafka::{Batch, Consumer, ConsumerSettings, Fetching, KafkaError, Rebalance};
 
 const TOPIC: &str = "events";
 /// Longer than anything here takes on a busy machine.
 const PATIENCE: Duration = Duration::from_mins(1);
 const TICK: Duration = Duration::from_millis(50);
+
+/// Who fetches in this test program.
+fn fetching() -> Fetching {
+    if module_path!().starts_with("kafka_consumer_on_librdkafka") {
+        Fetching::Librdkafka
+    } else {
+        Fetching::Own
+    }
+}
+
+fn on(brokers: impl Into<String>) -> ConsumerSettings {
+    ConsumerSettings { fetching: fetching(), ..ConsumerSettings::new(brokers) }
+}
 
 fn p(number: i32) -> PartitionId {
     PartitionId::new(number)
@@ -43,8 +58,7 @@ impl Rebalance for NoGroup {
 
 /// A consumer that reads from these offsets on.
 fn reader<const N: usize>(brokers: &str, starts: [(i32, i64); N]) -> Consumer {
-    let mut consumer =
-        Consumer::new(&ConsumerSettings::new(brokers), TOPIC, Box::new(NoGroup)).unwrap();
+    let mut consumer = Consumer::new(&on(brokers), TOPIC, Box::new(NoGroup)).unwrap();
     consumer.assign(&offsets(starts)).unwrap();
     consumer
 }

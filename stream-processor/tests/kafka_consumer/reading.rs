@@ -10,11 +10,10 @@ use stream_processor::kafka::{
 };
 
 use super::cluster::{Cluster, payload};
-use super::{NoGroup, PATIENCE, TICK, TOPIC, offsets, p, read, read_until, reader, some};
+use super::{NoGroup, PATIENCE, TICK, TOPIC, offsets, on, p, read, read_until, reader, some};
 
 fn identity(brokers: &str, topic: &str) -> Result<SourceIdentity, KafkaErrorKind> {
-    let consumer =
-        Consumer::new(&ConsumerSettings::new(brokers), topic, Box::new(NoGroup)).unwrap();
+    let consumer = Consumer::new(&on(brokers), topic, Box::new(NoGroup)).unwrap();
     consumer.source(Duration::from_secs(10)).map_err(|error| error.kind())
 }
 
@@ -219,10 +218,7 @@ fn watermarks_are_asked_for_and_remembered() {
 fn group_offsets_are_written_and_never_read_back() {
     let cluster = Cluster::new(1);
     cluster.fill(0, 0, 50);
-    let settings = ConsumerSettings {
-        group: Some("shoppers".to_owned()),
-        ..ConsumerSettings::new(cluster.brokers())
-    };
+    let settings = ConsumerSettings { group: Some("shoppers".to_owned()), ..on(cluster.brokers()) };
     let mut consumer = Consumer::new(&settings, TOPIC, Box::new(NoGroup)).unwrap();
     consumer.assign(&offsets([(0, 10)])).unwrap();
     read(&mut consumer, 40);

@@ -14,7 +14,7 @@ use rdkafka::metadata::MetadataTopic;
 use rdkafka::producer::{BaseProducer, BaseRecord, Producer};
 use stream_processor::kafka::{Consumer, ConsumerSettings, KafkaErrorKind, Rebalance};
 
-use super::{NoGroup, PATIENCE, TICK, offsets, p};
+use super::{NoGroup, PATIENCE, TICK, offsets, on, p};
 
 /// A topic of its own on the real brokers.
 struct Topic {
@@ -74,7 +74,7 @@ impl Topic {
     }
 
     fn settings(&self) -> ConsumerSettings {
-        ConsumerSettings::new(&self.brokers)
+        on(&self.brokers)
     }
 }
 

@@ -1,7 +1,6 @@
 //! Fetched records, owned and read in place.
 
 use std::ffi::c_void;
-use std::fmt;
 use std::ptr::NonNull;
 use std::slice;
 use std::sync::Arc;
@@ -9,14 +8,14 @@ use std::sync::Arc;
 use lakehouse::ids::{Offset, PartitionId};
 use rdkafka_sys as sys;
 
+use super::super::batch::Record;
 use super::client::Client;
 use super::text;
 
-/// Records of one poll, in the order of each partition. They stay where librdkafka put them.
+/// Records taken off a queue. They stay where librdkafka put them.
 ///
-/// A batch holds whole fetch responses in memory: bound how many are alive. Freeing costs 0.10–0.17 s
-/// per million records, on whichever thread drops the batch.
-pub struct Batch {
+/// Freeing costs 0.10–0.17 s per million records, on whichever thread drops them.
+pub(in super::super) struct Messages {
     messages: Vec<NonNull<sys::rd_kafka_message_t>>,
     /// librdkafka waits for its records when it is destroyed, so they keep it alive.
     _client: Arc<Client>,
@@ -24,22 +23,9 @@ pub struct Batch {
 
 // SAFETY: a message belongs to whoever took it off the queue; librdkafka neither reads nor changes it
 // afterwards, and its destructor may run on any thread.
-unsafe impl Send for Batch {}
+unsafe impl Send for Messages {}
 // SAFETY: a shared batch only reads plain fields and bytes that nobody changes.
-unsafe impl Sync for Batch {}
-
-/// One record, borrowed from its batch.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Record<'a> {
-    /// The partition it was read from.
-    pub partition: PartitionId,
-    /// Its place there.
-    pub offset: Offset,
-    /// Milliseconds since 1970, set by the producer or the broker.
-    pub timestamp_ms: Option<i64>,
-    /// The value; `None` is a tombstone.
-    pub payload: Option<&'a [u8]>,
-}
+unsafe impl Sync for Messages {}
 
 /// What librdkafka hands out: a record's place, or an error.
 pub(in super::super) enum Item {
@@ -57,7 +43,7 @@ pub(in super::super) struct Raised {
     pub(in super::super) reason: String,
 }
 
-impl Batch {
+impl Messages {
     /// # Safety
     ///
     /// `messages` came from a queue of `client` and belong to nobody else.
@@ -68,19 +54,12 @@ impl Batch {
         Self { messages, _client: client }
     }
 
-    /// The number of records.
-    pub fn len(&self) -> usize {
+    pub(in super::super) fn len(&self) -> usize {
         self.messages.len()
     }
 
-    /// Whether nothing was there to read.
-    pub fn is_empty(&self) -> bool {
-        self.messages.is_empty()
-    }
-
-    /// The records, without copying.
-    pub fn records(&self) -> Records<'_> {
-        Records(self.messages.iter())
+    pub(in super::super) fn records(&self) -> MessageRecords<'_> {
+        MessageRecords(self.messages.iter())
     }
 
     /// Frees everything that `keep` turns down; it is asked in the order of delivery.
@@ -98,7 +77,7 @@ impl Batch {
     }
 }
 
-impl Drop for Batch {
+impl Drop for Messages {
     fn drop(&mut self) {
         for message in &self.messages {
             // SAFETY: ours, and freed once.
@@ -107,16 +86,10 @@ impl Drop for Batch {
     }
 }
 
-impl fmt::Debug for Batch {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "Batch({} records)", self.len())
-    }
-}
+/// The records of [`Messages`].
+pub(in super::super) struct MessageRecords<'a>(slice::Iter<'a, NonNull<sys::rd_kafka_message_t>>);
 
-/// The records of a [`Batch`].
-pub struct Records<'a>(slice::Iter<'a, NonNull<sys::rd_kafka_message_t>>);
-
-impl<'a> Iterator for Records<'a> {
+impl<'a> Iterator for MessageRecords<'a> {
     type Item = Record<'a>;
 
     fn next(&mut self) -> Option<Record<'a>> {
@@ -128,8 +101,6 @@ impl<'a> Iterator for Records<'a> {
         self.0.size_hint()
     }
 }
-
-impl ExactSizeIterator for Records<'_> {}
 
 /// # Safety
 ///

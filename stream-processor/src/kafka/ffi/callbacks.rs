@@ -7,6 +7,7 @@ use std::any::Any;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CStr, CString, c_char, c_int, c_void};
 use std::panic::{AssertUnwindSafe, catch_unwind};
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use lakehouse::faults::{Bug, made};
@@ -30,6 +31,8 @@ const SEEK_MS: c_int = 1_000;
 /// Everything a callback may touch. It lives in a box that is freed after the client.
 pub(super) struct Callbacks {
     topic: CString,
+    /// Whether librdkafka is told what to read. Where another reads, it only knows the group.
+    reads: AtomicBool,
     state: Mutex<State>,
     /// What librdkafka complained about last. Apart from the state, which a handler may hold for long while
     /// other threads write log lines.
@@ -55,9 +58,20 @@ impl Rebalance for Nobody {
 }
 
 impl Callbacks {
-    pub(super) fn new(topic: CString, handler: Box<dyn Rebalance>) -> Self {
+    pub(super) fn new(topic: CString, handler: Box<dyn Rebalance>, reads: bool) -> Self {
         let state = State { handler, assigned: BTreeSet::new(), changes: Vec::new(), panic: None };
-        Self { topic, state: Mutex::new(state), trouble: Mutex::default() }
+        let reads = AtomicBool::new(reads);
+        Self { topic, reads, state: Mutex::new(state), trouble: Mutex::default() }
+    }
+
+    /// Whether librdkafka is told what to read.
+    pub(super) fn reads(&self) -> bool {
+        self.reads.load(Ordering::Relaxed)
+    }
+
+    /// From now on librdkafka is told what to read.
+    pub(super) fn read_on(&self) {
+        self.reads.store(true, Ordering::Relaxed);
     }
 
     /// What librdkafka complained about last: why a question got no answer.
@@ -146,14 +160,15 @@ impl Callbacks {
         if starts.len() < partitions.len() {
             warn!(?partitions, ?starts, "partitions without a start offset are not read");
         }
+        let told = if self.reads() { starts.clone() } else { BTreeMap::new() };
         let list = if made(Bug::S11AssignThenSeek) {
-            List::of(&self.topic, starts.keys().copied())
+            List::of(&self.topic, told.keys().copied())
         } else {
-            List::with_offsets(&self.topic, &starts)
+            List::with_offsets(&self.topic, &told)
         };
         // SAFETY: a valid client.
         let left_over =
-            unsafe { positions(rk, &self.topic, starts.keys().copied()) }?.into_keys().collect();
+            unsafe { positions(rk, &self.topic, told.keys().copied()) }?.into_keys().collect();
         debug!(?starts, ?left_over, "partitions arrive");
         // SAFETY: a valid client and a list of ours, which is copied.
         let error = unsafe { sys::rd_kafka_incremental_assign(rk, list.as_ptr()) };
@@ -190,7 +205,8 @@ impl Callbacks {
             .copied()
             .filter(|partition| state.assigned.contains(partition))
             .collect();
-        let leaving = List::of(&self.topic, held.iter().copied());
+        let told = held.iter().copied().filter(|_| self.reads());
+        let leaving = List::of(&self.topic, told);
         // SAFETY: a valid client and a list of ours, which is copied.
         let error = unsafe { sys::rd_kafka_incremental_unassign(rk, leaving.as_ptr()) };
         state.assigned.retain(|partition| !held.contains(partition));

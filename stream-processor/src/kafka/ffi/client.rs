@@ -38,7 +38,7 @@ unsafe impl Send for Native {}
 unsafe impl Sync for Native {}
 
 impl Client {
-    /// Starts a client; it connects by itself.
+    /// Starts a client; it connects by itself. Unless it `reads`, it knows the group and fetches nothing.
     ///
     /// # Errors
     ///
@@ -47,10 +47,11 @@ impl Client {
         settings: &ConsumerSettings,
         topic: &str,
         handler: Box<dyn Rebalance>,
+        reads: bool,
     ) -> Result<Arc<Self>, KafkaError> {
         let topic = c_string(topic)?;
         let conf = Conf::of(settings)?;
-        let callbacks = Box::into_raw(Box::new(Callbacks::new(topic.clone(), handler)));
+        let callbacks = Box::into_raw(Box::new(Callbacks::new(topic.clone(), handler, reads)));
         Callbacks::register(callbacks, &conf);
         let conf = conf.into_raw();
         let mut reason = [0 as c_char; REASON_BYTES];
@@ -133,11 +134,34 @@ impl Client {
         &self,
         starts: &BTreeMap<PartitionId, Offset>,
     ) -> Result<(), KafkaError> {
-        let list = List::with_offsets(&self.topic, starts);
-        // SAFETY: a valid client and a list of ours, which is copied.
-        outcome(unsafe { sys::rd_kafka_assign(self.rk(), list.as_ptr()) }, "assigning partitions")?;
+        if self.callbacks().reads() {
+            self.read_only(starts)?;
+        }
         self.callbacks().assigned_by_hand(starts.clone());
         Ok(())
+    }
+
+    fn read_only(&self, starts: &BTreeMap<PartitionId, Offset>) -> Result<(), KafkaError> {
+        let list = List::with_offsets(&self.topic, starts);
+        // SAFETY: a valid client and a list of ours, which is copied.
+        outcome(unsafe { sys::rd_kafka_assign(self.rk(), list.as_ptr()) }, "assigning partitions")
+    }
+
+    /// Makes librdkafka read what another has read until now, from these offsets on.
+    pub(in super::super) fn read_on(
+        &self,
+        starts: &BTreeMap<PartitionId, Offset>,
+        in_group: bool,
+    ) -> Result<(), KafkaError> {
+        self.callbacks().read_on();
+        if !in_group {
+            return self.read_only(starts);
+        }
+        let list = List::with_offsets(&self.topic, starts);
+        // SAFETY: a valid client and a list of ours, which is copied.
+        let error = unsafe { sys::rd_kafka_incremental_assign(self.rk(), list.as_ptr()) };
+        // SAFETY: returned to us.
+        unsafe { taken(error, "taking over partitions") }
     }
 
     /// librdkafka's position of each partition, where it has one.

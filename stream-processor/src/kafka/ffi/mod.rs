@@ -21,8 +21,7 @@ use rdkafka_sys as sys;
 use super::error::{KafkaError, KafkaErrorKind, kind_of};
 use super::settings::ConsumerSettings;
 
-pub use batch::{Batch, Record, Records};
-pub(super) use batch::{Item, Raised};
+pub(super) use batch::{Item, MessageRecords, Messages, Raised};
 pub(super) use client::Client;
 pub(super) use describe::TopicFacts;
 pub(super) use queue::Queue;

@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use rdkafka_sys as sys;
 
-use super::batch::Batch;
+use super::batch::Messages;
 use super::client::Client;
 use super::{KafkaError, KafkaErrorKind, millis, taken};
 
@@ -45,14 +45,14 @@ impl Queue {
     /// Waits up to `timeout` for something to arrive, then takes what is there, up to `max`.
     ///
     /// Two calls, because one would wait for a full batch or the whole time-out. Callbacks run inside.
-    pub(in super::super) fn consume(&self, max: usize, timeout: Duration) -> Batch {
+    pub(in super::super) fn consume(&self, max: usize, timeout: Duration) -> Messages {
         let mut messages = Vec::with_capacity(max);
         self.take(&mut messages, max.min(1), timeout);
         if !messages.is_empty() {
             self.take(&mut messages, max - 1, Duration::ZERO);
         }
         // SAFETY: just taken off a queue of this client.
-        unsafe { Batch::new(messages, Arc::clone(&self.client)) }
+        unsafe { Messages::new(messages, Arc::clone(&self.client)) }
     }
 
     fn take(
