@@ -18,9 +18,9 @@ LOOK_EVERY = 0.05
 class Settings:
     """What a run changes about a worker; everything else is as it ships."""
 
-    def __init__(self, codec="zstandard", interval="1s", validate="on", raw_skip="on", log="info"):
+    def __init__(self, codec="zstandard", interval="1s", validate="on", raw_skip="on", fetcher="own", log="info"):
         self.environment = {"BENCHMARK_AVRO_CODEC": codec, "BENCHMARK_COMMIT_INTERVAL": interval, "BENCHMARK_VALIDATE": validate,
-                            "BENCHMARK_RAW_SKIP": raw_skip, "BENCHMARK_LOG": log}
+                            "BENCHMARK_RAW_SKIP": raw_skip, "BENCHMARK_FETCHER": fetcher, "BENCHMARK_LOG": log}
 
 
 class Workers:

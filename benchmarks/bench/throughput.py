@@ -37,6 +37,7 @@ OURS = [
     Case("ours", "filter", "filter, 2 workers", workers=2),
     Case("ours", "filter", "filter, without validation", settings={"validate": "off"}),
     Case("ours", "filter", "filter, without raw skip", settings={"raw_skip": "off"}),
+    Case("ours", "filter", "filter, librdkafka fetching", settings={"fetcher": "librdkafka"}),
     Case("ours", "every-row", "every row, zstandard (default)", codec="zstandard"),
     Case("ours", "every-row", "every row, deflate", codec="deflate"),
     Case("ours", "every-row", "every row, uncompressed", codec="none"),
@@ -134,7 +135,7 @@ class Throughput:
         tables.drop(job)
 
     def reading(self, run):
-        """Kafka's and librdkafka's consumers: what no engine on top of them can beat."""
+        """Kafka's and librdkafka's consumers: what an engine on top of them can't beat."""
         group = f"consumer-performance-{run}"
         self.keep(Case("read only", "-", "librdkafka"), readers.librdkafka(self.servers, TOPIC, self.args.events), run)
         self.keep(Case("read only", "-", "Kafka's ConsumerPerformance"),

@@ -274,8 +274,8 @@ impl Consumer {
     pub fn close(self, deadline: Duration) -> Result<(), KafkaError> {
         let started = Instant::now();
         let left = || deadline.saturating_sub(started.elapsed());
-        let Self { queue, client, probe, .. } = self;
-        drop(probe);
+        let Self { fetcher, queue, client, probe, .. } = self;
+        drop((fetcher, probe));
         let farewell = Queue::new(&client)?;
         match farewell.close_consumer() {
             Ok(()) => {

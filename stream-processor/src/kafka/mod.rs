@@ -1,7 +1,7 @@
 //! Kafka → batches of raw records, and the way back: seek, pause, positions.
 //!
-//! Owns the one Kafka client of the process: its settings, its group membership, and the rule which
-//! records are delivered. It must never look into a payload, hold a record back, or take a start offset
+//! Owns the one Kafka client of the process: its settings, its group membership, who fetches, and the rule
+//! which records are delivered. It must never look into a payload, hold a record back, or take a start offset
 //! from anywhere but its caller: the table knows where to start, Kafka's group offsets don't.
 //!
 //! One thread polls; it also runs the [`Rebalance`] handler. Everything else may be asked from any thread

@@ -51,6 +51,15 @@ pub enum Fetching {
     Librdkafka,
 }
 
+impl fmt::Display for Fetching {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::Own => "own",
+            Self::Librdkafka => "librdkafka",
+        })
+    }
+}
+
 impl std::str::FromStr for Fetching {
     type Err = String;
 

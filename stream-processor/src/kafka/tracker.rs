@@ -1,7 +1,7 @@
 //! Which records belong to whom: the next offset of every assigned partition.
 //!
-//! Owns the decision whether a record that librdkafka hands out is delivered. Pure: it must never call
-//! librdkafka, wait, or look at a record's bytes.
+//! Owns the decision whether a record that librdkafka hands out is delivered, and how far delivery went. Pure: it must
+//! never call librdkafka, wait, or look at a record's bytes.
 //!
 //! Why librdkafka's own answer is not enough (2.12.1, `rd_kafka_q_serve_rkmessages`):
 //! - Records taken into a batch before a revocation in the same call stay in the batch.

@@ -116,6 +116,7 @@ fn settings(config: &Config) -> Vec<(String, String)> {
         let value = if redact::is_harmless(key) { value } else { HIDDEN };
         add(&format!("KAFKA_PROPERTIES {key}"), value.to_owned());
     }
+    add("KAFKA_FETCHER", consumer.fetching.to_string());
     match &config.lakehouse.catalog {
         CatalogSettings::Sqlite { path } => {
             add("ICEBERG_CATALOG_URI", format!("sqlite://{}", path.display()));

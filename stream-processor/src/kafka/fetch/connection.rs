@@ -51,10 +51,16 @@ pub(super) struct Connection {
 
 impl Connection {
     /// Connects to a broker that knows `api`.
-    pub(super) fn open(address: &Address, client: &str, api: Api) -> Result<Self, NoAnswer> {
+    /// A request may wait there for up to `wait`.
+    pub(super) fn open(
+        address: &Address,
+        client: &str,
+        api: Api,
+        wait: Duration,
+    ) -> Result<Self, NoAnswer> {
         let stream = connect(address)?;
         stream.set_nodelay(true)?;
-        stream.set_read_timeout(Some(SILENCE_MAX))?;
+        stream.set_read_timeout(Some(SILENCE_MAX + wait))?;
         stream.set_write_timeout(Some(SILENCE_MAX))?;
         let mut connection = Self { stream, client: client.to_owned(), number: 0 };
         let mut answer = Vec::new();

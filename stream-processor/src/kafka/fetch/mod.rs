@@ -14,6 +14,7 @@ mod batches;
 mod connection;
 mod desk;
 mod fetched;
+mod read;
 mod serve;
 mod unpack;
 mod wire;

@@ -14,13 +14,13 @@ use lakehouse::ids::{Offset, PartitionId};
 use tracing::{debug, info, warn};
 use uuid::Uuid;
 
-use super::super::error::{KafkaError, KafkaErrorKind, kind_at};
+use super::super::error::{KafkaError, KafkaErrorKind};
 use super::super::settings::ConsumerSettings;
-use super::batches::{self, Damage};
 use super::connection::{Address, Connection, NoAnswer};
 use super::desk::{Desk, Replaced, Time, Turn};
-use super::fetched::{Buffers, Pool};
-use super::wire::{self, Amount, Ask, Part, TopicId};
+use super::fetched::Pool;
+use super::read::{NO_ERROR, NOT_AUTHORIZED, Read};
+use super::wire::{self, Amount, Ask, TopicId};
 use super::{Arrival, Span};
 
 /// The first wait after a failure; each one after it is twice as long, up to [`PAUSE_MAX`].
@@ -31,9 +31,7 @@ const UNKNOWN_TOPIC_MAX: Duration = Duration::from_secs(30);
 /// Where a broker listens when it isn't said.
 const DEFAULT_PORT: u16 = 9092;
 
-const NO_ERROR: i16 = 0;
 const UNKNOWN_TOPIC: i16 = 3;
-const NOT_AUTHORIZED: i16 = 29;
 
 /// What all threads see.
 pub(super) struct Shared {
@@ -155,8 +153,13 @@ impl Shared {
         self.wait(|_| (self.now() >= until).then_some(()));
     }
 
+    /// How long a broker may hold a fetch back.
+    fn wait_max(&self) -> Duration {
+        Duration::from_millis(u64::try_from(self.amount.wait_ms).unwrap_or(0))
+    }
+
     fn connect(&self, address: &Address, api: wire::Api) -> Result<Connection, NoAnswer> {
-        let connection = Connection::open(address, &self.client, api)?;
+        let connection = Connection::open(address, &self.client, api, self.wait_max())?;
         let handle = connection.handle()?;
         let mut state = self.lock();
         if state.ended {
@@ -170,38 +173,34 @@ impl Shared {
     fn follow_leaders(self: Arc<Self>) {
         let (mut pause, mut unknown_since) = (PAUSE_MIN, None);
         while self.wait(|state| state.desk.is_in_doubt().then_some(())).is_some() {
+            let asked = self.now();
             match self.ask_for_leaders() {
-                Ok(metadata) => {
-                    let now = self.now();
-                    pause = PAUSE_MIN;
-                    match metadata.error {
-                        UNKNOWN_TOPIC => {
-                            let since = *unknown_since.get_or_insert(now);
-                            if now.saturating_sub(since) >= UNKNOWN_TOPIC_MAX {
-                                let message = format!("topic {}: there is none", self.topic);
-                                self.trouble(KafkaErrorKind::UnknownTopic, message);
-                            }
-                        }
-                        NOT_AUTHORIZED => {
-                            let message = format!("topic {}: not allowed to read it", self.topic);
-                            self.trouble(KafkaErrorKind::Config, message);
-                        }
-                        // Some partition may have no leader at the moment.
-                        _ => {
-                            unknown_since = None;
-                            self.learn(metadata);
+                Ok(metadata) => match metadata.error {
+                    UNKNOWN_TOPIC => {
+                        let since = *unknown_since.get_or_insert(asked);
+                        if asked.saturating_sub(since) >= UNKNOWN_TOPIC_MAX {
+                            let message = format!("topic {}: there is none", self.topic);
+                            self.trouble(KafkaErrorKind::UnknownTopic, message);
                         }
                     }
-                }
+                    NOT_AUTHORIZED => {
+                        let message = format!("topic {}: not allowed to read it", self.topic);
+                        self.trouble(KafkaErrorKind::Config, message);
+                    }
+                    // Some partition may have no leader at the moment.
+                    _ => {
+                        unknown_since = None;
+                        self.learn(metadata);
+                    }
+                },
                 Err(NoAnswer::Unsupported(api)) => {
                     return self.give_up(&NoAnswer::Unsupported(api));
                 }
-                Err(err) => {
-                    debug!(%err, "nobody says who leads");
-                    pause = (pause * 2).min(PAUSE_MAX);
-                }
+                Err(err) => debug!(%err, "nobody says who leads"),
             }
             self.pause(pause);
+            let doubted_again = self.lock().desk.is_in_doubt();
+            pause = if doubted_again { (pause * 2).min(PAUSE_MAX) } else { PAUSE_MIN };
         }
     }
 
@@ -212,7 +211,7 @@ impl Shared {
         let mut failed =
             NoAnswer::Io(io::Error::new(io::ErrorKind::NotFound, "no broker is named"));
         for address in brokers {
-            let asked = Connection::open(&address, &self.client, wire::METADATA)
+            let asked = Connection::open(&address, &self.client, wire::METADATA, Duration::ZERO)
                 .and_then(|mut connection| connection.metadata(&self.topic));
             match asked {
                 Ok(metadata) => return Ok(metadata),
@@ -281,13 +280,17 @@ impl Shared {
                     .and_then(|opened| self.fetch(connection.insert(opened), &topic, &asks)),
             };
             match fetched {
-                Ok(arrival) => {
+                Ok((arrival, throttle)) => {
                     if pause > PAUSE_MIN {
                         info!(broker = %address, "fetching again");
                         pause = PAUSE_MIN;
                     }
                     if arrival.is_some_and(|arrival| self.arrivals.send(arrival).is_err()) {
                         break;
+                    }
+                    if !throttle.is_zero() {
+                        debug!(broker = %address, ?throttle, "the broker's quota is used up");
+                        self.pause(throttle);
                     }
                 }
                 Err(NoAnswer::Unsupported(api)) => {
@@ -327,37 +330,39 @@ impl Shared {
         asks.flatten()
     }
 
-    /// One fetch; `None` when it brought nothing to tell.
+    /// One fetch: what it brought, if that is anything to tell, and how long the broker wants to be left alone.
     fn fetch(
         &self,
         connection: &mut Connection,
         topic: &TopicId,
         asks: &[(Ask, Turn)],
-    ) -> Result<Option<Arrival>, NoAnswer> {
+    ) -> Result<(Option<Arrival>, Duration), NoAnswer> {
         let mut buffers = self.pool.take();
         let wanted: Vec<Ask> = asks.iter().map(|(ask, _)| *ask).collect();
         connection.fetch(topic, &wanted, self.amount, &mut buffers.bytes)?;
-        let (error, parts) = wire::read_fetch(&buffers.bytes).ok_or(NoAnswer::Malformed)?;
-        if error != NO_ERROR {
-            debug!(error, "a fetch was refused");
+        let answer = wire::read_fetch(&buffers.bytes).ok_or(NoAnswer::Malformed)?;
+        let throttle = Duration::from_millis(u64::try_from(answer.throttle_ms).unwrap_or(0));
+        if answer.error != NO_ERROR {
+            debug!(answer.error, "a fetch was refused");
             let mut state = self.lock();
             state.desk.doubt();
-            for (ask, _) in asks {
+            for ask in &wanted {
                 state.desk.rest(PartitionId::new(ask.partition), self.now());
             }
             self.changed.notify_all();
-            return Ok(None);
+            return Ok((None, throttle));
         }
-        let read: Vec<Read> = parts
-            .iter()
-            .filter_map(|part| {
-                let (ask, turn) = asks.iter().find(|(ask, _)| ask.partition == part.partition)?;
-                Some(Read::of(part, ask, *turn, &mut buffers))
-            })
-            .collect();
+        let asked: BTreeMap<i32, _> = asks.iter().map(|asked| (asked.0.partition, asked)).collect();
+        let mut read = Vec::with_capacity(answer.parts.len());
+        for part in &answer.parts {
+            if let Some((ask, turn)) = asked.get(&part.partition) {
+                read.push(Read::of(part, ask, *turn, &mut buffers));
+            }
+        }
         let spans = self.settle(read);
-        Ok((!spans.is_empty())
-            .then(|| Arrival::Records(Arc::new(self.pool.filled(buffers)), spans)))
+        let fetched = self.pool.filled(buffers);
+        let arrival = (!spans.is_empty()).then(|| Arrival::Records(Arc::new(fetched), spans));
+        Ok((arrival, throttle))
     }
 
     /// Moves the partitions on; what counts is told.
@@ -393,73 +398,6 @@ impl Shared {
             }
         }
         spans
-    }
-}
-
-/// What was read of one partition.
-struct Read {
-    span: Span,
-    epoch: Option<i32>,
-    /// Whether anything is behind the offset asked for.
-    moved: bool,
-    /// Another broker may lead, or this one is not ready.
-    retry: bool,
-    marks: Option<(i64, i64)>,
-}
-
-impl Read {
-    fn of(part: &Part, ask: &Ask, turn: Turn, buffers: &mut Buffers) -> Self {
-        let (partition, wanted) = (PartitionId::new(part.partition), Offset::new(ask.offset));
-        let at = buffers.entries.len();
-        let mut read = Self {
-            span: Span { partition, turn, entries: at..at, next: wanted, fault: None },
-            epoch: None,
-            moved: false,
-            retry: false,
-            marks: None,
-        };
-        let fault = |kind, what: &dyn std::fmt::Display| {
-            Some(KafkaError::new(kind, format!("partition {partition}, offset {wanted}: {what}")))
-        };
-        if part.error != NO_ERROR {
-            let kind = kind_at(part.error.into(), partition, wanted);
-            match kind {
-                // Its leader has moved, or does not know it yet.
-                KafkaErrorKind::Retry | KafkaErrorKind::UnknownTopic => read.retry = true,
-                kind => read.span.fault = fault(kind, &reason(part.error)),
-            }
-            return read;
-        }
-        read.marks = Some((part.low, if part.stable < 0 { part.high } else { part.stable }));
-        if let Some(end) = part.cut {
-            let kind = KafkaErrorKind::OffsetOutOfRange { partition, offset: wanted };
-            read.span.fault = fault(
-                kind,
-                &format_args!("the log was cut: what was read last is gone from offset {end} on"),
-            );
-            return read;
-        }
-        let reached = batches::read(&mut buffers.bytes, part, ask, &mut buffers.entries);
-        let next = Offset::new(reached.next);
-        read.span.entries = at..buffers.entries.len();
-        (read.span.next, read.epoch, read.moved) = (next, reached.epoch, next != wanted);
-        read.span.fault = reached.damage.map(|damage| corrupt(partition, next, &damage));
-        read
-    }
-}
-
-fn corrupt(partition: PartitionId, offset: Offset, damage: &Damage) -> KafkaError {
-    let kind = KafkaErrorKind::Corrupt { partition, offset };
-    KafkaError::new(kind, format!("partition {partition}, offset {offset}: {damage}"))
-}
-
-/// What a broker's error number says.
-fn reason(error: i16) -> String {
-    match error {
-        1 => "the broker does not hold it".to_owned(),
-        2 => "the broker finds its record batch damaged".to_owned(),
-        NOT_AUTHORIZED => "not allowed to read it".to_owned(),
-        _ => format!("the broker refuses it (error {error})"),
     }
 }
 

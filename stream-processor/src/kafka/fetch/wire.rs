@@ -240,12 +240,19 @@ pub(super) struct Part {
     pub(super) cut: Option<i64>,
 }
 
-/// The answer's own error, and its parts.
-pub(super) fn read_fetch(answer: &[u8]) -> Option<(i16, Vec<Part>)> {
+/// What a broker answers to a fetch.
+#[derive(Debug)]
+pub(super) struct Answer {
+    /// How long it wants to be left alone: a quota is used up.
+    pub(super) throttle_ms: i32,
+    pub(super) error: i16,
+    pub(super) parts: Vec<Part>,
+}
+
+pub(super) fn read_fetch(answer: &[u8]) -> Option<Answer> {
     let mut bytes = Bytes::new(answer);
     bytes.skip_tags()?;
-    bytes.i32()?;
-    let error = bytes.i16()?;
+    let (throttle_ms, error) = (bytes.i32()?, bytes.i16()?);
     bytes.i32()?;
     let mut parts = Vec::new();
     for _ in 0..bytes.length()? {
@@ -255,7 +262,7 @@ pub(super) fn read_fetch(answer: &[u8]) -> Option<(i16, Vec<Part>)> {
         }
         bytes.skip_tags()?;
     }
-    Some((error, parts))
+    Some(Answer { throttle_ms, error, parts })
 }
 
 fn part(bytes: &mut Bytes<'_>) -> Option<Part> {
@@ -406,7 +413,9 @@ mod tests {
         let mut bytes = Bytes::new(&[0xff, 0xff, 0xff, 0xff, 0x0f, b'a']);
         assert_eq!(bytes.text(), None);
         assert_eq!(Bytes::new(&[]).i64(), None);
-        assert!(read_fetch(&[0; 12]).is_some_and(|(error, parts)| error == 0 && parts.is_empty()));
+        assert!(
+            read_fetch(&[0; 12]).is_some_and(|answer| answer.error == 0 && answer.parts.is_empty())
+        );
         assert!(read_fetch(&[0; 9]).is_none());
         assert!(read_metadata(&[0; 30]).is_none(), "it tells of no topic");
     }
