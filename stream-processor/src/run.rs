@@ -16,6 +16,7 @@ use crate::job::Job;
 use crate::kafka::Consumer;
 use crate::pipeline::smallest;
 use crate::shell::assembler::{Answer, Assembler};
+use crate::shell::bound::Bound;
 use crate::shell::ends::Asker;
 use crate::shell::handover::{self, Handover};
 use crate::shell::reader::Reader;
@@ -32,7 +33,7 @@ const PIPE_CHUNKS: usize = 4;
 /// the ten seconds after which orchestrators kill.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
 
-/// Runs `job` until `shutdown`, then commits what is open and returns.
+/// Runs `job` until `shutdown`, or until the end of its topic if it is bounded, then commits what is open and returns.
 ///
 /// # Errors
 ///
@@ -57,7 +58,7 @@ async fn work(
     reporters: Reporters,
     shutdown: CancellationToken,
 ) -> Result<()> {
-    let Prepared { source, assign, first, untouched, sinks } = prepared;
+    let Prepared { source, assign, first, untouched, ends, sinks } = prepared;
     // Any other member is given partitions anew when it joins.
     let suspects = if config.consumer.instance_id.is_some() { untouched } else { Vec::new() };
     let all: Vec<_> = first.keys().copied().collect();
@@ -119,6 +120,7 @@ async fn work(
             consumer,
             source,
             suspects,
+            bound: Bound::new(ends),
             output: raw_in,
             commands: command_out,
             spent: spent_out,

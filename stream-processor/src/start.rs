@@ -42,6 +42,8 @@ pub(crate) struct Prepared {
     pub(crate) first: Starts,
     /// Partitions of which no table has anything: nobody may have them.
     pub(crate) untouched: Vec<PartitionId>,
+    /// Where each partition ended, if the job is to end there.
+    pub(crate) ends: Option<Starts>,
     /// One for each `INSERT`, rejects last.
     pub(crate) sinks: Vec<Sink>,
 }
@@ -75,9 +77,10 @@ pub(crate) async fn prepare(job: &Job, config: &Config, reporters: &Reporters) -
         ends.check(sink.name(), starts)?;
     }
     let untouched = ends.untouched(&at);
+    let ends = job.source.bounded.then_some(ends.high);
     let names: Vec<&str> = sinks.iter().map(Sink::name).collect();
     info!(topic = job.source.topic, partitions = identity.partitions.len(), sinks = ?names, "ready");
-    Ok(Prepared { source, assign, first, untouched, sinks })
+    Ok(Prepared { source, assign, first, untouched, ends, sinks })
 }
 
 /// What an operator looks for when the tables can't be reached.

@@ -247,6 +247,11 @@ fn a_source_that_is_read_differently() {
         "«'group-offsets'",
         "'scan.startup.mode' can't be 'group-offsets'; use 'earliest-offset' or 'latest-offset'; after the first commit the table's own position counts",
     );
+    check(
+        "'format' = 'json',",
+        "'format' = 'json', 'scan.bounded.mode' = «'timestamp',",
+        "'scan.bounded.mode' can't be 'timestamp'; use 'latest-offset', to end where the topic ends at the start, or 'unbounded'",
+    );
     check("'topic' = 'user-activity-stream'", "'topic' = «'a;b'", "a job reads exactly one topic");
     check(
         "'format' = 'json',",

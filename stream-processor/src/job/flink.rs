@@ -42,6 +42,9 @@ impl SourceTable {
             options.push(("scan.startup.mode", "specific-offsets"));
             options.push(("scan.startup.specific-offsets", &starts));
         }
+        if self.bounded {
+            options.push(("scan.bounded.mode", "latest-offset"));
+        }
         options.push(("format", "json"));
         options.push(("json.timestamp-format.standard", timestamps));
         let options: Vec<_> = options

@@ -52,6 +52,8 @@ pub struct SourceTable {
     pub group: Option<String>,
     /// Where a partition without a position begins.
     pub startup: Startup,
+    /// `scan.bounded.mode`: whether the job ends where the topic ended when it started.
+    pub bounded: bool,
     /// How JSON texts hold timestamps.
     pub timestamps: TimestampStyle,
     /// In the order of the file.

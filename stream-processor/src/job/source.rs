@@ -15,6 +15,7 @@ const OPTIONS: &[&str] = &[
     "properties.bootstrap.servers",
     "properties.group.id",
     "scan.startup.mode",
+    "scan.bounded.mode",
     "format",
     "value.format",
     "json.timestamp-format.standard",
@@ -53,6 +54,7 @@ pub(super) fn source(statement: &CreateTable) -> Result<SourceTable> {
         brokers: text("properties.bootstrap.servers"),
         group: text("properties.group.id"),
         startup: startup(options.required("scan.startup.mode")?)?,
+        bounded: bounded(options.get("scan.bounded.mode"))?,
         timestamps: timestamps(options.get("json.timestamp-format.standard"))?,
         columns,
     })
@@ -96,6 +98,17 @@ fn startup(option: &TableOption) -> Result<Startup> {
         _ => Err(wrong_value(
             option,
             "'earliest-offset' or 'latest-offset'; after the first commit the table's own position counts",
+        )),
+    }
+}
+
+fn bounded(option: Option<&TableOption>) -> Result<bool> {
+    match option.map(|option| (option, option.value.as_str())) {
+        None | Some((_, "unbounded")) => Ok(false),
+        Some((_, "latest-offset")) => Ok(true),
+        Some((option, _)) => Err(wrong_value(
+            option,
+            "'latest-offset', to end where the topic ends at the start, or 'unbounded'",
         )),
     }
 }

@@ -10,6 +10,7 @@
 )]
 
 pub(crate) mod assembler;
+pub(crate) mod bound;
 pub(crate) mod ends;
 pub(crate) mod handover;
 pub(crate) mod reader;
@@ -39,6 +40,8 @@ pub(crate) enum Flow<C> {
     Revoked(Vec<PartitionId>, Sender<()>),
     /// Records, or what was made of them.
     Chunk(C),
+    /// Nothing follows: the reader stands where the topic ended. Everything up to here is to be committed.
+    End(Starts),
 }
 
 /// Records as they came, and the ranges they stand for.

@@ -19,6 +19,7 @@ use crate::kafka::{Batch, Consumer, KafkaErrorKind};
 use crate::pipeline::{Generation, Starts, smallest};
 use crate::status::ReaderProgress;
 
+use super::bound::Bound;
 use super::handover::Change;
 use super::witness::same_source;
 use super::{Command, Flow, HungUp, RawChunk};
@@ -49,6 +50,8 @@ pub(crate) struct Reader {
     pub(crate) source: Source,
     /// If some of these aren't ours after the first join, they may be nobody's: the group is joined once more.
     pub(crate) suspects: Vec<PartitionId>,
+    /// Where a bounded job ends.
+    pub(crate) bound: Bound,
     pub(crate) output: Sender<Flow<RawChunk>>,
     pub(crate) commands: Receiver<Command>,
     pub(crate) spent: Receiver<Arc<Batch>>,
@@ -134,6 +137,7 @@ impl Reading {
                 Pipe::Open => {
                     self.poll()?;
                     self.look_after()?;
+                    self.end_if_done()?;
                 }
                 Pipe::Full => {}
                 Pipe::Gone => return self.close(),
@@ -218,6 +222,7 @@ impl Reading {
         };
         lakehouse::faults::point("reader.polled");
         while let Ok(change) = self.io.changes.try_recv() {
+            self.io.bound.changed();
             self.change(change)?;
         }
         let position = self.io.consumer.position();
@@ -225,7 +230,7 @@ impl Reading {
             .held
             .iter()
             .filter_map(|(partition, start)| {
-                let end = *position.get(partition)?;
+                let end = self.io.bound.cut(*partition, *start, *position.get(partition)?);
                 (end > *start).then_some((*partition, (*start, end)))
             })
             .collect();
@@ -243,6 +248,17 @@ impl Reading {
             progress.joined = self.joined;
             progress.paused = self.paused;
         });
+        Ok(())
+    }
+
+    /// Says down the pipe that a bounded job's records are all read.
+    fn end_if_done(&mut self) -> Result<()> {
+        let settled = self.joined && self.settled && self.backlog.is_empty();
+        if settled && self.io.bound.is_done(&self.held) {
+            let held: Vec<PartitionId> = self.held.keys().copied().collect();
+            self.io.consumer.pause(&held)?;
+            self.backlog.push_back(Flow::End(self.held.clone()));
+        }
         Ok(())
     }
 
@@ -341,6 +357,7 @@ impl Reading {
     fn seek(&mut self, generation: Generation, tables: &[Starts]) {
         lakehouse::faults::point("rewind.seek");
         self.generation = generation;
+        self.io.bound.reopen();
         self.backlog.retain(|flow| !matches!(flow, Flow::Chunk(_)));
         let tables: Vec<Starts> = tables
             .iter()
@@ -385,8 +402,9 @@ impl Reading {
         let mut stuck = Starts::new();
         for (partition, at) in &self.held {
             let behind = high.get(partition).is_some_and(|high| high > at);
+            let at_end = self.io.bound.is_reached(*partition, *at);
             let since = self.moved.entry(*partition).or_insert(now);
-            if !behind || waits {
+            if !behind || waits || at_end {
                 *since = now;
             } else if since.elapsed() >= STALL_MAX {
                 bail!(

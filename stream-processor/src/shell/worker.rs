@@ -44,6 +44,7 @@ impl Worker {
                 Flow::Assigned(starts) => Flow::Assigned(starts),
                 Flow::Revoked(partitions, done) => Flow::Revoked(partitions, done),
                 Flow::Chunk(chunk) => Flow::Chunk(self.decode(chunk)),
+                Flow::End(at) => Flow::End(at),
             };
             if self.output.send(flow).is_err() {
                 break;

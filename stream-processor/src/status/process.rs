@@ -50,6 +50,19 @@ impl Size {
     }
 }
 
+/// What this process has used until now; nothing where that isn't known.
+pub(crate) struct Used {
+    pub(crate) cpu_ms: Option<u64>,
+    pub(crate) rss_peak_bytes: Option<u64>,
+}
+
+impl Used {
+    pub(crate) fn now() -> Self {
+        let Size { cpu_ms, rss_peak_bytes, .. } = Size::read();
+        Self { cpu_ms, rss_peak_bytes }
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
