@@ -111,13 +111,13 @@ class Cluster:
 
 
 def drain_bounded(cluster, job, events, partitions, codec=None):
-    """The job until it ends by itself."""
+    """A bounded job until it ends by itself."""
     servers = cluster.servers
     tables.provision(servers, job, partitions)
     forget_peak(cluster.pids)
     settings = {"execution.checkpointing.interval": NO_CHECKPOINT}
     meter = Meter(servers, cluster.pids)
-    with running(cluster, job, settings, job.bounded_source() + codec_statement(job, codec)) as number:
+    with running(cluster, job, settings, codec_statement(job, codec)) as number:
         meter.begin()
         poll(f"Flink ends {job.name}", DRAIN_SECONDS_MAX, LOOK_EVERY, lambda: well(cluster, number, job) == "FINISHED", *SERVICES)
         used = meter.end(events)

@@ -99,15 +99,19 @@ class Meter:
         return {role: cpu_seconds(pids) for role, pids in self.roles.items()} | {
             "engine": cpu_seconds(self.engine), "busy": busy, "steal": steal}
 
-    def end(self, events):
-        """The figures of one run over so many events. Processes that came after `begin` started at nothing."""
+    def end(self, events, account=None):
+        """The figures of one run over so many events. Processes that came after `begin` started at nothing; of an engine that has
+        ended since, `account` tells its CPU seconds and its highest memory in MiB.
+        """
         after = self.read()
         used = {key: after[key] - self.before[key] for key in after}
+        if account:
+            used["engine"] = account[0]
         known = used["engine"] + sum(used[role] for role in self.roles)
         per_million = {f"{role}_cpu_seconds_per_million": used[role] / events * 1e6 for role in self.roles}
         return per_million | {
             "cpu_seconds_per_million": used["engine"] / events * 1e6,
             "elsewhere_cpu_seconds_per_million": max(0.0, used["busy"] - known) / events * 1e6,
             "stolen_seconds": used["steal"],
-            "peak_rss_mib": peak_rss_mib(self.engine),
+            "peak_rss_mib": account[1] if account else peak_rss_mib(self.engine),
         }

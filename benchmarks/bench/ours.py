@@ -1,6 +1,7 @@
 """Our engine: one or more workers over a topic, from the moment when their job runs to the last committed row."""
 
 import contextlib
+import json
 import time
 
 from e2e.compose import Failed, run
@@ -13,6 +14,8 @@ DRAIN_SECONDS_MAX = 600
 READY_SECONDS_MAX = 60
 # Often enough for a drain of a second, seldom enough not to be seen in its CPU.
 LOOK_EVERY = 0.05
+# The last words of a worker whose job has ended.
+DONE = "everything up to the end of the topic is committed"
 
 
 class Settings:
@@ -39,6 +42,20 @@ class Workers:
     def fail_if_ended(self):
         if not all(container.running for container in inspected(*self.ids)):
             raise Failed("a worker has ended", "processor")
+
+    def ended(self):
+        """Whether all have ended, as a bounded job does."""
+        containers = inspected(*self.ids)
+        if any(not container.running and container.exit_code for container in containers):
+            raise Failed("a worker has failed", "processor")
+        return not any(container.running for container in containers)
+
+    def account(self):
+        """CPU seconds, and the highest memory in MiB added up, by what each worker said at its end."""
+        said = [json.loads(line) for one in self.ids for line in run("docker", "logs", one).stderr.splitlines() if DONE in line]
+        if len(said) != len(self.ids):
+            raise Failed("a worker did not say that it is done", "processor")
+        return sum(line["cpu_ms"] for line in said) / 1e3, sum(line["rss_peak_bytes"] for line in said) / 2**20
 
     @staticmethod
     def joined(seen):
@@ -81,32 +98,56 @@ def workers(servers, job, settings, count=1, before=None):
         # A failure shows their logs before they go; the next run drops them.
 
 
+class Since:
+    """When the job began to run: the last look at which nobody read yet."""
+
+    def __init__(self, running):
+        self.running, self.time, self.reads = running, running.started, False
+
+    def look(self):
+        looked = time.time()
+        seen = self.running.statuses()
+        self.reads = self.reads or self.running.joined(seen)
+        if not self.reads:
+            self.time = looked
+        return seen
+
+
 def drain(servers, job, settings, events, partitions, count=1):
-    """Runs workers until the table stands at the end of the topic; what that took, and what it wrote."""
+    """Runs workers of an endless job until the table stands at the end of the topic; what that took, and what it wrote."""
     tables.provision(servers, job, partitions)
     meter = Meter(servers)
     with workers(servers, job, settings, count, before=meter.begin) as running:
         meter.engine = running.pids
-        # The last look at which nobody read yet.
-        since, runs = running.started, False
+        since = Since(running)
 
         def everything():
-            nonlocal since, runs
-            looked = time.time()
-            seen = running.statuses()
-            runs = runs or running.joined(seen)
-            if not runs:
-                since = looked
+            seen = since.look()
             if None in seen:
                 running.fail_if_ended()
-            return running.position(seen) >= events and seen
+            return running.position(seen) >= events
 
-        seen = poll(f"{job.name} is drained", DRAIN_SECONDS_MAX, LOOK_EVERY, everything, "processor", "iceberg-catalog-svc")
+        poll(f"{job.name} is drained", DRAIN_SECONDS_MAX, LOOK_EVERY, everything, "processor", "iceberg-catalog-svc")
         used = meter.end(events)
-        counted = running.sums(seen)
+    return figures(servers, job, events, since, used)
+
+
+def drain_bounded(servers, job, settings, events, partitions, count=1):
+    """Runs workers of a bounded job until each has ended by itself."""
+    tables.provision(servers, job, partitions)
+    meter = Meter(servers)
+    with workers(servers, job, settings, count, before=meter.begin) as running:
+        since = Since(running)
+        poll(f"{job.name} ends", DRAIN_SECONDS_MAX, LOOK_EVERY, lambda: not any(since.look()) and since.reads and running.ended(),
+             "processor", "iceberg-catalog-svc")
+        used = meter.end(events, running.account())
+    return figures(servers, job, events, since, used)
+
+
+def figures(servers, job, events, since, used):
     commits = tables.commits(servers, job)
     if not commits.times:
         raise Failed(f"{job.name} has committed no row", "processor")
-    seconds = commits.times[-1] - since
-    return {"seconds": seconds, "events_per_second": events / seconds, "first_row_seconds": commits.times[0] - running.started,
-            "first_commit": commits.times[0], "commits": len(commits.times), "conflicts": counted["conflicts"]} | used | tables.contents(job)
+    seconds = commits.times[-1] - since.time
+    return {"seconds": seconds, "events_per_second": events / seconds, "first_row_seconds": commits.times[0] - since.running.started,
+            "first_commit": commits.times[0], "commits": len(commits.times)} | used | tables.contents(job)
