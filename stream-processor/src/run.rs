@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use anyhow::{Result, bail};
 use crossbeam_channel::bounded;
+use lakehouse::position::Source;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
 use tokio::task::{JoinError, spawn_blocking};
@@ -14,17 +15,18 @@ use crate::config::{Config, STOP_MAX};
 use crate::decode::Decoder;
 use crate::job::Job;
 use crate::kafka::Consumer;
-use crate::pipeline::smallest;
+use crate::pipeline::{Starts, smallest};
 use crate::shell::assembler::{Answer, Assembler};
-use crate::shell::bound::Bound;
+use crate::shell::bound::{Bound, committed};
 use crate::shell::ends::Asker;
 use crate::shell::handover::{self, Handover};
 use crate::shell::reader::Reader;
 use crate::shell::witness::Witness;
 use crate::shell::worker::Worker;
 use crate::shell::{Command, HungUp};
+use crate::sink::Sink;
 use crate::start::{Prepared, prepare};
-use crate::status::{Life, Phase, Reporters};
+use crate::status::{Life, Phase, Reporters, Used};
 use crate::transform::Transform;
 
 /// Chunks between two threads. With polls of 2,000 records a few are enough to keep both busy.
@@ -68,6 +70,7 @@ async fn work(
     let (spent_in, spent_out) = crossbeam_channel::unbounded();
     let (command_in, command_out) = crossbeam_channel::unbounded();
     let answers = crossbeam_channel::unbounded();
+    let (at_end_in, at_end) = watch::channel(false);
     let (change_in, change_out) = handover::changes();
 
     let handover = Handover {
@@ -97,8 +100,11 @@ async fn work(
         commands: command_in.clone(),
         progress: reporters.job,
         journal: reporters.journal,
+        at_end: at_end_in,
         started: reporters.start.instant,
     };
+    let reading_ends = ends.clone();
+    let asked = source.clone();
     let (progress, started) = (reporters.reader, reporters.start.instant);
     let (asking, stop_asking) = bounded(0);
     let (consumer_of, topic) = (config.consumer, job.source.topic.clone());
@@ -120,7 +126,7 @@ async fn work(
             consumer,
             source,
             suspects,
-            bound: Bound::new(ends),
+            bound: Bound::new(reading_ends),
             output: raw_in,
             commands: command_out,
             spent: spent_out,
@@ -135,7 +141,24 @@ async fn work(
     let assembling = std::thread::Builder::new().name("assembler".to_owned());
     let assembling = assembling.spawn(move || assembler.run(limits))?;
     let threads = Threads { reading, assembling, life: reporters.life };
-    supervise(threads, &answers.0, &command_in, shutdown).await
+    let done = done(sinks, asked, ends, at_end);
+    supervise(threads, &answers.0, &command_in, done, shutdown).await
+}
+
+/// Waits until a bounded job is done; any other never is.
+async fn done(
+    sinks: Vec<Sink>,
+    source: Source,
+    ends: Option<Starts>,
+    mut at_end: watch::Receiver<bool>,
+) -> Result<()> {
+    match ends {
+        Some(ends) if at_end.wait_for(|at_end| *at_end).await.is_ok() => {
+            committed(&sinks, &source, &ends).await
+        }
+        // The assembler is gone, and has its own words for it.
+        _ => std::future::pending().await,
+    }
 }
 
 type Thread = std::thread::JoinHandle<Result<()>>;
@@ -153,16 +176,22 @@ async fn supervise(
     threads: Threads,
     answers: &crossbeam_channel::Sender<Answer>,
     commands: &crossbeam_channel::Sender<Command>,
+    done: impl Future<Output = Result<()>>,
     shutdown: CancellationToken,
 ) -> Result<()> {
     let Threads { reading, assembling, life } = threads;
     life.send_modify(|life| life.phase = Phase::Running);
     let mut reading = spawn_blocking(move || reading.join());
     let mut assembling = spawn_blocking(move || assembling.join());
-    let (mut read, mut assembled) = (None, None);
+    let (mut read, mut assembled, mut ended) = (None, None, None);
     tokio::select! {
         ended = &mut reading => read = Some(flat(ended, "reader")),
         ended = &mut assembling => assembled = Some(flat(ended, "assembler")),
+        done = done => {
+            life.send_modify(|life| life.phase = Phase::Stopping);
+            drop(answers.send(Answer::Stop));
+            ended = Some(done);
+        }
         () = shutdown.cancelled() => {
             info!("stopping: committing what is open");
             lakehouse::faults::point("stop.signalled");
@@ -188,7 +217,13 @@ async fn supervise(
     if read.is_none() {
         warn!("the consumer did not close in time");
     }
-    cause([assembled, read].into_iter().flatten())
+    let at_end = matches!(ended, Some(Ok(())));
+    cause([ended, assembled, read].into_iter().flatten())?;
+    if at_end {
+        let Used { cpu_ms, rss_peak_bytes } = Used::now();
+        info!(cpu_ms, rss_peak_bytes, "everything up to the end of the topic is committed");
+    }
+    Ok(())
 }
 
 /// The error that is not merely the echo of another.

@@ -124,6 +124,19 @@ impl Sink {
         Ok(in_topic(&position, source))
     }
 
+    /// Whether the table stands at or behind each of `ends`. A catalog that is away for a moment says nothing of it.
+    ///
+    /// # Errors
+    ///
+    /// As [`Sink::starts`].
+    pub async fn is_at(&self, source: &Source, ends: &Starts) -> Result<bool> {
+        let found = match self.table.position(source).await {
+            Err(err) if matches!(err.kind(), Kind::Retry | Kind::Conflict) => return Ok(false),
+            found => in_topic(&found.with_context(|| self.name.clone())?, source),
+        };
+        Ok(ends.iter().all(|(partition, end)| found.get(partition).is_some_and(|at| at >= end)))
+    }
+
     /// Fresh, empty files for the next batch.
     ///
     /// # Errors

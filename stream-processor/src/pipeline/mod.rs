@@ -88,6 +88,8 @@ pub enum Event {
     Fenced(usize),
     /// The answer to [`Action::Reload`].
     Repositioned(Vec<Starts>),
+    /// No record follows for now: what is open waits for no company.
+    Flush,
     /// Finish what is open, take no more.
     Stop,
 }
@@ -139,6 +141,8 @@ pub struct Pipeline {
     lanes: Vec<Lane>,
     /// Partitions that leave, until none of their records is open or in flight.
     releasing: Vec<PartitionId>,
+    /// Nothing came since [`Event::Flush`].
+    flushing: bool,
     stopping: bool,
     holding: bool,
     told_group: Starts,
@@ -154,6 +158,7 @@ impl Pipeline {
             next: Starts::new(),
             lanes: (0..lanes).map(Lane::new).collect(),
             releasing: Vec::new(),
+            flushing: false,
             stopping: false,
             holding: false,
             told_group: Starts::new(),
@@ -174,6 +179,7 @@ impl Pipeline {
             Event::Crowded(lane, lost, chance) => self.crowded(lane, lost, chance),
             Event::Fenced(lane) => self.fenced(lane, &mut actions),
             Event::Repositioned(starts) => self.repositioned(&starts, &mut actions),
+            Event::Flush => self.flushing = true,
             Event::Stop => self.stopping = true,
         }
         self.rewind_if_broken(&mut actions);
@@ -224,6 +230,7 @@ impl Pipeline {
             self.phase = Phase::Draining;
             return Action::Discard;
         }
+        self.flushing = false;
         for (partition, range) in facts.ranges.iter() {
             self.next.insert(partition, range.end());
         }
@@ -316,7 +323,8 @@ impl Pipeline {
     /// Whatever the event was: seal what is due, and move on where nothing is in flight any more.
     fn settle(&mut self, now: Timestamp, actions: &mut Vec<Action>) {
         for lane in &mut self.lanes {
-            let flush = self.stopping || self.releasing.iter().any(|p| lane.has_open(*p));
+            let flush =
+                self.stopping || self.flushing || self.releasing.iter().any(|p| lane.has_open(*p));
             if let Some(blueprint) = lane.seal_if_due(&self.limits, flush, now) {
                 actions.push(Action::Seal(blueprint));
             }

@@ -5,7 +5,7 @@
 
 use std::time::{Duration, Instant};
 
-use anyhow::{Result, anyhow, bail};
+use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, never, select, tick};
 use lakehouse::avro::DayWriter;
 use lakehouse::datafile::EncodedFile;
@@ -17,7 +17,7 @@ use uuid::Uuid;
 
 use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timestamp};
 use crate::sink::{Landed, Sink};
-use crate::status::{CommitEntry, JobProgress, Journal, SILENCE_MAX, Sampler, TableProgress, Used};
+use crate::status::{CommitEntry, JobProgress, Journal, SILENCE_MAX, Sampler, TableProgress};
 
 use super::witness::Witness;
 use super::worker::Rows;
@@ -59,6 +59,8 @@ pub(crate) struct Assembler {
     pub(crate) commands: Sender<Command>,
     pub(crate) progress: watch::Sender<JobProgress>,
     pub(crate) journal: watch::Sender<Journal>,
+    /// Told when a bounded job has nothing left to read.
+    pub(crate) at_end: watch::Sender<bool>,
     pub(crate) started: Instant,
 }
 
@@ -85,7 +87,6 @@ impl Assembler {
             waiting: None,
             reread: None,
             holding: false,
-            ending: None,
             finished: false,
         }
         .run()
@@ -102,8 +103,6 @@ struct Assembly {
     /// The positions behind a seek, until the seek is sent.
     reread: Option<Vec<Starts>>,
     holding: bool,
-    /// What every table must hold when a bounded job has ended.
-    ending: Option<Starts>,
     finished: bool,
 }
 
@@ -119,27 +118,6 @@ impl Assembly {
                 recv(ticks) -> _ => self.step(Event::Tick, None)?,
             }
         }
-        self.ending.take().map_or(Ok(()), |at| self.ended(&at))
-    }
-
-    /// Whether a bounded job is done.
-    fn ended(&self, at: &Starts) -> Result<()> {
-        let progress = self.io.progress.borrow();
-        for table in &progress.tables {
-            let lacks = |(p, at): &(&_, &_)| table.position.get(p).is_none_or(|held| held < *at);
-            if let Some((partition, at)) = at.iter().find(lacks) {
-                bail!(
-                    "{} is not at offset {at} of partition {partition}, where the topic ended: another writer moved it. \
-                     Start again to read on from there",
-                    table.name
-                );
-            }
-        }
-        let Used { cpu_ms, rss_peak_bytes } = Used::now();
-        info!(
-            records = progress.read,
-            cpu_ms, rss_peak_bytes, "everything up to the end of the topic is committed"
-        );
         Ok(())
     }
 
@@ -159,9 +137,13 @@ impl Assembly {
                 self.step(Event::Chunk(rows.facts.clone()), Some(&rows))
             }
             Flow::End(at) => {
-                info!("the end of the topic is reached: committing what is open");
-                self.ending = Some(at);
-                self.step(Event::Stop, None)
+                info!(
+                    ?at,
+                    "everything up to the end of the topic is read: committing what is open"
+                );
+                self.step(Event::Flush, None)?;
+                self.io.at_end.send_replace(true);
+                Ok(())
             }
         }
     }

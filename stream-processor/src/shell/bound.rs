@@ -1,29 +1,33 @@
 //! Where a bounded job ends: at the offsets that the topic had when the job started.
 //!
-//! Owns the rule when a process has nothing left to read. It must never let a record behind the end through.
+//! Owns the rule when a process has nothing left to read, and when all is committed, whoever read it. It must never let a
+//! record behind the end through.
 
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
+use anyhow::Result;
 use lakehouse::ids::{Offset, PartitionId};
+use lakehouse::position::Source;
+use tracing::info;
 
 use crate::pipeline::Starts;
+use crate::sink::Sink;
 
-/// How long a member that is given nothing waits: it may be given nothing in the first round of a rebalance, and its share
-/// in the second.
-const EMPTY_HANDED_MAX: Duration = Duration::from_secs(5);
+/// How often the tables are looked at once this process has nothing left to read; others may have.
+const LOOK_MIN: Duration = Duration::from_millis(50);
+const LOOK_MAX: Duration = Duration::from_secs(1);
 
 /// The end of every partition, if there is to be one.
 #[derive(Debug)]
 pub(crate) struct Bound {
     ends: Option<Starts>,
     told: bool,
-    changed: Instant,
 }
 
 impl Bound {
     /// Ends at `ends`; a partition that is not named came later, and is not read. Without them it never ends.
     pub(crate) fn new(ends: Option<Starts>) -> Self {
-        Self { ends, told: false, changed: Instant::now() }
+        Self { ends, told: false }
     }
 
     /// `at`, or the end if that comes first. `from` is where the partition stands, which an earlier run may have
@@ -41,12 +45,7 @@ impl Bound {
         self.ends.as_ref().is_some_and(reached)
     }
 
-    /// Partitions came or went.
-    pub(crate) fn changed(&mut self) {
-        self.changed = Instant::now();
-    }
-
-    /// Something is to be read again.
+    /// Partitions came or went, or something is to be read again.
     pub(crate) fn reopen(&mut self) {
         self.told = false;
     }
@@ -54,10 +53,28 @@ impl Bound {
     /// Whether everything that is held is read; it says so once.
     pub(crate) fn is_done(&mut self, held: &Starts) -> bool {
         let all = held.iter().all(|(partition, at)| self.is_reached(*partition, *at));
-        let waits = held.is_empty() && self.changed.elapsed() < EMPTY_HANDED_MAX;
-        let done = self.ends.is_some() && all && !waits;
-        done && !std::mem::replace(&mut self.told, true)
+        self.ends.is_some() && all && !std::mem::replace(&mut self.told, true)
     }
+}
+
+/// Waits until every one of `sinks` stands at or behind `ends`, by what the catalog says: another process may have read
+/// some of the partitions, or may be about to.
+///
+/// # Errors
+///
+/// A table's position can't be told, and never will be.
+pub(crate) async fn committed(sinks: &[Sink], source: &Source, ends: &Starts) -> Result<()> {
+    let mut pause = LOOK_MIN;
+    for sink in sinks {
+        while !sink.is_at(source, ends).await? {
+            if pause == LOOK_MAX {
+                info!(table = sink.name(), "waiting until others have read the rest of the topic");
+            }
+            tokio::time::sleep(pause).await;
+            pause = (pause * 2).min(LOOK_MAX);
+        }
+    }
+    Ok(())
 }
 
 #[cfg(test)]
@@ -90,11 +107,12 @@ mod tests {
     fn a_job_is_done_when_all_that_is_held_is_read() {
         let mut bound = Bound::new(Some(at(&[(0, 100), (1, 50)])));
         assert!(!bound.is_done(&at(&[(0, 100), (1, 49)])));
-        assert!(!bound.is_done(&at(&[])), "a share may still come");
         assert!(bound.is_done(&at(&[(0, 100), (1, 50), (2, 3)])));
         assert!(!bound.is_done(&at(&[(0, 100), (1, 50)])), "it says so once");
         bound.reopen();
         assert!(bound.is_done(&at(&[(1, 51)])));
+        bound.reopen();
+        assert!(bound.is_done(&at(&[])), "others read it all");
         assert!(!Bound::new(None).is_done(&at(&[(0, 100)])));
     }
 }

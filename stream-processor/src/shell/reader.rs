@@ -222,7 +222,7 @@ impl Reading {
         };
         lakehouse::faults::point("reader.polled");
         while let Ok(change) = self.io.changes.try_recv() {
-            self.io.bound.changed();
+            self.io.bound.reopen();
             self.change(change)?;
         }
         let position = self.io.consumer.position();

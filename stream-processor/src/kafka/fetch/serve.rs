@@ -5,6 +5,7 @@
 use std::collections::BTreeMap;
 use std::io;
 use std::net::{Shutdown, TcpStream};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -26,6 +27,9 @@ use super::{Arrival, Span};
 /// The first wait after a failure; each one after it is twice as long, up to [`PAUSE_MAX`].
 const PAUSE_MIN: Duration = Duration::from_millis(50);
 const PAUSE_MAX: Duration = Duration::from_secs(2);
+/// So many answers in a row that can't be read mean that the brokers speak otherwise than we think, and not that bytes were
+/// damaged.
+const MALFORMED_MAX: u32 = 8;
 /// A broker that comes up may not know its topics yet.
 const UNKNOWN_TOPIC_MAX: Duration = Duration::from_secs(30);
 /// Where a broker listens when it isn't said.
@@ -42,6 +46,8 @@ pub(super) struct Shared {
     pool: Pool,
     arrivals: Sender<Arrival>,
     started: Instant,
+    /// Answers in a row that could not be read.
+    malformed: AtomicU32,
     state: Mutex<State>,
     changed: Condvar,
 }
@@ -77,6 +83,7 @@ impl Shared {
             pool: Pool::new(),
             arrivals,
             started: Instant::now(),
+            malformed: AtomicU32::new(0),
             state: Mutex::default(),
             changed: Condvar::new(),
         });
@@ -193,9 +200,7 @@ impl Shared {
                         self.learn(metadata);
                     }
                 },
-                Err(NoAnswer::Unsupported(api)) => {
-                    return self.give_up(&NoAnswer::Unsupported(api));
-                }
+                Err(err) if self.is_hopeless(&err) => return self.give_up(&err),
                 Err(err) => debug!(%err, "nobody says who leads"),
             }
             self.pause(pause);
@@ -263,6 +268,17 @@ impl Shared {
         drop(self.arrivals.send(Arrival::Trouble(KafkaError::new(kind, message))));
     }
 
+    /// Whether these brokers can't be read this way.
+    fn is_hopeless(&self, err: &NoAnswer) -> bool {
+        match err {
+            NoAnswer::Unsupported(_) => true,
+            NoAnswer::Malformed => {
+                self.malformed.fetch_add(1, Ordering::Relaxed) + 1 >= MALFORMED_MAX
+            }
+            NoAnswer::Io(_) => false,
+        }
+    }
+
     /// Leaves the reading to librdkafka.
     fn give_up(&self, why: &NoAnswer) {
         self.end();
@@ -281,6 +297,7 @@ impl Shared {
             };
             match fetched {
                 Ok((arrival, throttle)) => {
+                    self.malformed.store(0, Ordering::Relaxed);
                     if pause > PAUSE_MIN {
                         info!(broker = %address, "fetching again");
                         pause = PAUSE_MIN;
@@ -293,9 +310,7 @@ impl Shared {
                         self.pause(throttle);
                     }
                 }
-                Err(NoAnswer::Unsupported(api)) => {
-                    return self.give_up(&NoAnswer::Unsupported(api));
-                }
+                Err(err) if self.is_hopeless(&err) => return self.give_up(&err),
                 Err(err) => {
                     connection = None;
                     self.lock().streams.remove(address);
