@@ -8,9 +8,6 @@ use lakehouse::position::Ranges;
 use super::turn::Turn;
 use super::{Limits, Starts, Timestamp};
 
-/// How many commits' worth may be open while another is in flight: one that takes its time must not stop the reading.
-const SHARES_BEHIND_A_COMMIT: u8 = 2;
-
 /// What became of the records of some ranges, as seen by one table. The last three sum to the first.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Counts {
@@ -145,13 +142,17 @@ impl Lane {
 
     /// Nothing more fits before the commit in flight has landed.
     pub(super) fn is_full(&self, limits: &Limits) -> bool {
-        self.in_flight.is_some() && self.is_big(limits, SHARES_BEHIND_A_COMMIT)
+        let (bytes, rows) = (limits.bytes_max, limits.rows_max);
+        // Half as much again: a commit that takes its time must not stop the reading at once.
+        self.in_flight.is_some() && self.holds(bytes + bytes / 2, rows + rows / 2)
     }
 
-    fn is_big(&self, limits: &Limits, shares: u8) -> bool {
-        let (bytes, rows) = (limits.bytes_max, limits.rows_max);
-        self.bytes >= bytes.saturating_mul(shares.into())
-            || self.counts.written >= rows.saturating_mul(shares.into())
+    fn is_big(&self, limits: &Limits) -> bool {
+        self.holds(limits.bytes_max, limits.rows_max)
+    }
+
+    fn holds(&self, bytes: usize, rows: u64) -> bool {
+        self.bytes >= bytes || self.counts.written >= rows
     }
 
     fn is_due(&self, limits: &Limits, now: Timestamp) -> bool {
@@ -173,7 +174,7 @@ impl Lane {
         if self.in_flight.is_some() || self.is_empty() {
             return None;
         }
-        if !(flush || self.is_due(limits, now) || self.is_big(limits, 1)) {
+        if !(flush || self.is_due(limits, now) || self.is_big(limits)) {
             return None;
         }
         let ranges = std::mem::take(&mut self.ranges);
