@@ -93,17 +93,22 @@ fn emitter(broker: &Broker, topic: &str) -> EmitterSettings {
     }
 }
 
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn it_ends_where_the_topic_ended_and_goes_on_from_there() {
-    let folder = tempfile::tempdir().unwrap();
-    let folder = folder.path();
+/// The shipped job with an end, written into the folder.
+fn bounded_job(folder: &Path) -> Job {
     let bounded = SHIPPED.replace(
         "'scan.startup.mode' = 'earliest-offset'",
         "'scan.startup.mode' = 'earliest-offset', 'scan.bounded.mode' = 'latest-offset'",
     );
     assert_ne!(bounded, SHIPPED);
     std::fs::write(folder.join("job.sql"), &bounded).unwrap();
-    let job = Job::parse(&bounded).unwrap();
+    Job::parse(&bounded).unwrap()
+}
+
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn it_ends_where_the_topic_ended_and_goes_on_from_there() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let job = bounded_job(folder);
     let broker = Broker::start(&job.source.topic, PARTITIONS).unwrap();
     let emitter = emitter(&broker, &job.source.topic);
 
@@ -131,13 +136,22 @@ async fn it_ends_where_the_topic_ended_and_goes_on_from_there() {
     first.done(folder, "first");
     second.done(folder, "second");
 
+    prove(folder, &job, &emitter, sent.sent.records).await;
+
+    // Once more finds nothing, and commits nothing.
+    let log = Run::start(folder, &broker, "again", &["--assign", "all"]).done(folder, "again");
+    assert!(!log.contains("\"committed\""), "{log}");
+}
+
+/// Everything is there, each record once.
+async fn prove(folder: &Path, job: &Job, emitter: &EmitterSettings, records_sent: u64) {
     let settings = LakehouseSettings::new(
         CatalogSettings::Sqlite { path: folder.join("catalog.db") },
         format!("file://{}", folder.join("warehouse").display()),
     );
     let lake = Lakehouse::open(&settings).await.unwrap();
     let records = Generator::new(&emitter.generator).partitioned(PARTITIONS);
-    let records = records.take(usize::try_from(sent.sent.records).unwrap()).map(|placed| Record {
+    let records = records.take(usize::try_from(records_sent).unwrap()).map(|placed| Record {
         partition: placed.partition,
         offset: i64::try_from(placed.index).unwrap(),
         payload: placed.emission.payload,
@@ -147,8 +161,22 @@ async fn it_ends_where_the_topic_ended_and_goes_on_from_there() {
     assert!(verdict.is_clean(), "{verdict}");
     assert_eq!(verdict.read, EVENTS);
     assert!(verdict.rejected > 0 && verdict.written > 0);
+}
 
-    // Once more finds nothing, and commits nothing.
-    let log = Run::start(folder, &broker, "again", &["--assign", "all"]).done(folder, "again");
-    assert!(!log.contains("\"committed\""), "{log}");
+/// Each is fenced by the other again and again, also when it has read everything already.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn rivals_on_the_same_partitions_both_end() {
+    let folder = tempfile::tempdir().unwrap();
+    let folder = folder.path();
+    let job = bounded_job(folder);
+    let broker = Broker::start(&job.source.topic, PARTITIONS).unwrap();
+    let emitter = emitter(&broker, &job.source.topic);
+    let stop = CancellationToken::new();
+    let sent = emit(&emitter, Arc::new(Unlimited), |_| {}, &stop).await.unwrap();
+    let settings = ["--assign", "all", "--commit-interval", "10ms"];
+    let first = Run::start(folder, &broker, "first", &settings);
+    let second = Run::start(folder, &broker, "second", &settings);
+    let said = first.done(folder, "first") + &second.done(folder, "second");
+    assert!(said.contains("another writer moved the table"), "the rivals never met");
+    prove(folder, &job, &emitter, sent.sent.records).await;
 }

@@ -119,7 +119,7 @@ impl Reading {
         loop {
             while let Ok(command) = self.io.commands.try_recv() {
                 match command {
-                    Command::Seek(generation, tables) => self.seek(generation, &tables),
+                    Command::Seek(generation, tables) => self.seek(generation, &tables)?,
                     // While the group shares out anew, a static member may have no id for a while: the broker would
                     // take it for a rival of itself, and librdkafka would give up for good.
                     Command::CommitGroup(_) if !self.settled => {}
@@ -354,10 +354,15 @@ impl Reading {
         self.held.extend(starts);
     }
 
-    fn seek(&mut self, generation: Generation, tables: &[Starts]) {
+    fn seek(&mut self, generation: Generation, tables: &[Starts]) -> Result<()> {
         lakehouse::faults::point("rewind.seek");
         self.generation = generation;
         self.io.bound.reopen();
+        if !self.paused {
+            // A bounded job stopped them where the topic ended, and is to read some of it again.
+            let held: Vec<PartitionId> = self.held.keys().copied().collect();
+            self.io.consumer.resume(&held)?;
+        }
         self.backlog.retain(|flow| !matches!(flow, Flow::Chunk(_)));
         let tables: Vec<Starts> = tables
             .iter()
@@ -367,6 +372,7 @@ impl Reading {
             .collect();
         self.stand_at(&tables);
         self.io.consumer.seek(&smallest(&tables));
+        Ok(())
     }
 
     fn look_after(&mut self) -> Result<()> {
