@@ -157,7 +157,7 @@ async fn prove(folder: &Path, job: &Job, emitter: &EmitterSettings, records_sent
         payload: placed.emission.payload,
     });
     let truth = Truth { threshold_cents: 5_000, topic: &job.source.topic };
-    let verdict = verify(&lake, &Tables::of(&job), &truth, records).await.unwrap();
+    let verdict = verify(&lake, &Tables::of(job), &truth, records).await.unwrap();
     assert!(verdict.is_clean(), "{verdict}");
     assert_eq!(verdict.read, EVENTS);
     assert!(verdict.rejected > 0 && verdict.written > 0);
