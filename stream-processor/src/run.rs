@@ -26,7 +26,7 @@ use crate::shell::worker::Worker;
 use crate::shell::{Command, HungUp};
 use crate::sink::Sink;
 use crate::start::{Prepared, prepare};
-use crate::status::{Life, Phase, Reporters, Used};
+use crate::status::{Life, Phase, Reporters, Size};
 use crate::transform::Transform;
 
 /// Chunks between two threads. With polls of 2,000 records a few are enough to keep both busy.
@@ -220,7 +220,7 @@ async fn supervise(
     let at_end = matches!(ended, Some(Ok(())));
     cause([ended, assembled, read].into_iter().flatten())?;
     if at_end {
-        let Used { cpu_ms, rss_peak_bytes } = Used::now();
+        let Size { cpu_ms, rss_peak_bytes, .. } = Size::read();
         info!(cpu_ms, rss_peak_bytes, "everything up to the end of the topic is committed");
     }
     Ok(())

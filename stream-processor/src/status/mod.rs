@@ -31,7 +31,7 @@ pub use progress::{
 pub use server::{ask, serve};
 
 pub(crate) use journal::{CommitEntry, Journal};
-pub(crate) use process::Used;
+pub(crate) use process::Size;
 pub(crate) use redact::{address, brokers};
 pub(crate) use samples::Sampler;
 

@@ -9,18 +9,18 @@ const TICKS_PER_SECOND: u64 = 100;
 
 /// Sizes at one time.
 #[derive(Clone, Copy, Debug, Default, Serialize)]
-pub(super) struct Size {
+pub(crate) struct Size {
     /// Memory that is in RAM.
     pub(super) rss_bytes: Option<u64>,
     /// The most that ever was.
-    pub(super) rss_peak_bytes: Option<u64>,
+    pub(crate) rss_peak_bytes: Option<u64>,
     /// CPU time used, user and system.
-    pub(super) cpu_ms: Option<u64>,
+    pub(crate) cpu_ms: Option<u64>,
 }
 
 impl Size {
     /// As it is now. Two small reads of files that are no files.
-    pub(super) fn read() -> Self {
+    pub(crate) fn read() -> Self {
         let read = |path| std::fs::read_to_string(path).unwrap_or_default();
         Self::parse(&read("/proc/self/status"), &read("/proc/self/stat"))
     }
@@ -47,19 +47,6 @@ impl Size {
 
     pub(super) fn cpu(&self) -> Option<Duration> {
         self.cpu_ms.map(Duration::from_millis)
-    }
-}
-
-/// What this process has used until now; nothing where that isn't known.
-pub(crate) struct Used {
-    pub(crate) cpu_ms: Option<u64>,
-    pub(crate) rss_peak_bytes: Option<u64>,
-}
-
-impl Used {
-    pub(crate) fn now() -> Self {
-        let Size { cpu_ms, rss_peak_bytes, .. } = Size::read();
-        Self { cpu_ms, rss_peak_bytes }
     }
 }
 
