@@ -18,6 +18,7 @@ use arrow::array::{
 };
 use lakehouse::Result;
 use lakehouse::avro::{Codec, DayWriter, TableSchema};
+use lakehouse::datafile::EncodedFile;
 use lakehouse::scan::read_file;
 use lakehouse::spec::{Column, ColumnType, TableSpec, UTC};
 
@@ -50,11 +51,11 @@ fn main() -> Result<()> {
             }
             best = best.min(start.elapsed().as_secs_f64());
         }
-        let bytes: usize = files.iter().map(|file| file.bytes.len()).sum();
+        let bytes: u64 = files.iter().map(EncodedFile::size).sum();
         let start = Instant::now();
         let mut read = 0;
         for file in &files {
-            for batch in read_file(file.bytes.clone(), &schema, None)? {
+            for batch in read_file(file.bytes(), &schema, None)? {
                 read += batch?.num_rows();
             }
         }

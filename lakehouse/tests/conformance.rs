@@ -264,7 +264,7 @@ async fn set_retention(place: &Place, retention: &Value) {
             let id = uuid::Uuid::now_v7();
             let next = format!("{folder}/{:05}-{id}.metadata.json", version + 1);
             let bytes = serde_json::to_vec(&metadata).unwrap();
-            table.store().put_new(&next, bytes.into()).await.unwrap();
+            table.store().put_new(&next, bytes).await.unwrap();
             let pool = sqlx::SqlitePool::connect(&format!("sqlite://{}", path.display())).await;
             let swapped = sqlx::query("UPDATE iceberg_tables SET metadata_location = ?, previous_metadata_location = ? WHERE metadata_location = ?")
                 .bind(&next)

@@ -197,14 +197,14 @@ impl SinkTable {
         let data = file.to_data_file(&location, &inner.schema, inner.spec_id)?;
         let mut tries = 1;
         // The name is ours alone, so a put whose answer was lost may be repeated.
-        while let Err(err) = inner.store.put_new(&location, file.bytes.clone()).await {
+        while let Err(err) = inner.store.put_new(&location, file.content.clone()).await {
             if err.kind() != Kind::Retry || tries == UPLOAD_TRIES {
                 return Err(err);
             }
             tries += 1;
         }
         crate::faults::point("upload.after");
-        let bytes = file.bytes.len() as u64;
+        let bytes = file.size();
         Ok(UploadedFile { location, rows: file.rows, bytes, stored_ms, day: file.day, data })
     }
 

@@ -5,6 +5,7 @@
 
 use bytes::Bytes;
 use iceberg::spec::{DataContentType, DataFile, DataFileBuilder, DataFileFormat, Literal, Struct};
+use object_store::PutPayload;
 
 use crate::avro::TableSchema;
 use crate::{Error, Kind, Result};
@@ -21,8 +22,8 @@ pub(crate) use metrics::Metrics;
 /// One Avro file, whole and in memory.
 #[derive(Clone, Debug)]
 pub struct EncodedFile {
-    /// The file.
-    pub bytes: Bytes,
+    /// The file, in pieces that follow each other.
+    pub(crate) content: PutPayload,
     /// Rows in it.
     pub rows: u64,
     /// The UTC day of all its rows, counted from 1970-01-01; `None` when the table has no partitions,
@@ -32,6 +33,16 @@ pub struct EncodedFile {
 }
 
 impl EncodedFile {
+    /// The file's length in bytes.
+    pub fn size(&self) -> u64 {
+        self.content.content_length() as u64
+    }
+
+    /// The file in one piece, for which its pieces are copied.
+    pub fn bytes(&self) -> Bytes {
+        self.content.clone().into()
+    }
+
     /// The manifest entry of this file, stored at `path`.
     ///
     /// # Errors
@@ -55,7 +66,7 @@ impl EncodedFile {
             .partition(partition)
             .partition_spec_id(spec_id)
             .record_count(self.rows)
-            .file_size_in_bytes(self.bytes.len() as u64)
+            .file_size_in_bytes(self.size())
             .value_counts(metrics.values)
             .null_value_counts(metrics.nulls)
             .nan_value_counts(metrics.nans)

@@ -53,7 +53,7 @@ fn a_column_added_later_is_null() {
     let old = table(&[(1, "a", PrimitiveType::Int)]);
     let new = table(&[(2, "b", PrimitiveType::String), (1, "a", PrimitiveType::Int)]);
     let file = file(&old, vec![("a", Arc::new(Int32Array::from(vec![Some(7), None])))]);
-    let batch = read(file.bytes, &new);
+    let batch = read(file.bytes(), &new);
     assert_eq!(batch.schema(), *new.arrow());
     assert_eq!(batch.column(0).null_count(), 2);
     assert_eq!(batch["a"].as_ref(), &Int32Array::from(vec![Some(7), None]) as &dyn Array);
@@ -64,7 +64,7 @@ fn a_file_without_any_column_of_the_table_still_counts_its_rows() {
     let old = table(&[(1, "a", PrimitiveType::Int)]);
     let new = table(&[(2, "a", PrimitiveType::Int)]);
     let file = file(&old, vec![("a", Arc::new(Int32Array::from(vec![1, 2, 3])))]);
-    let batch = read(file.bytes, &new);
+    let batch = read(file.bytes(), &new);
     assert_eq!((batch.num_rows(), batch.column(0).null_count()), (3, 3));
 }
 
@@ -73,7 +73,7 @@ fn a_renamed_column_keeps_its_values_and_a_new_one_of_its_old_name_has_none() {
     let old = table(&[(1, "a", PrimitiveType::Int)]);
     let new = table(&[(2, "a", PrimitiveType::Int), (1, "b", PrimitiveType::Int)]);
     let file = file(&old, vec![("a", Arc::new(Int32Array::from(vec![7])))]);
-    let batch = read(file.bytes, &new);
+    let batch = read(file.bytes(), &new);
     assert!(batch["a"].is_null(0));
     assert_eq!(batch["b"].as_ref(), &Int32Array::from(vec![7]) as &dyn Array);
 }
@@ -100,7 +100,7 @@ fn promoted_columns_are_read_in_their_type_of_today() {
             ("d", Arc::new(decimals)),
         ],
     );
-    let batch = read(file.bytes, &new);
+    let batch = read(file.bytes(), &new);
     assert_eq!(batch.schema(), *new.arrow());
     assert_eq!(batch["n"].as_primitive::<Int64Type>().value(0), i64::from(i32::MIN));
     assert_eq!(batch["x"].as_primitive::<Float64Type>().value(0).to_bits(), (-1.5_f64).to_bits());
@@ -112,7 +112,7 @@ fn a_column_of_an_unrelated_type_is_an_error() {
     let old = table(&[(1, "a", PrimitiveType::String)]);
     let new = table(&[(1, "a", PrimitiveType::Int)]);
     let file = file(&old, vec![("a", Arc::new(StringArray::from(vec!["seven"])))]);
-    let err = read_file(file.bytes, &new, None).unwrap().next().unwrap().unwrap_err();
+    let err = read_file(file.bytes(), &new, None).unwrap().next().unwrap().unwrap_err();
     assert_eq!(err.kind(), Kind::Corrupt);
     assert!(err.to_string().contains("column: a"), "{err}");
 }
@@ -121,7 +121,8 @@ fn a_column_of_an_unrelated_type_is_an_error() {
 
 /// `file` with another schema in its header; the rows stay as they are.
 fn with_header(file: &EncodedFile, old: &str, new: &str) -> Bytes {
-    let at = file.bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
+    let bytes = file.bytes();
+    let at = bytes.windows(old.len()).position(|window| window == old.as_bytes()).unwrap();
     let len = |text: &str| {
         let mut bytes = Vec::new();
         let mut zigzag = text.len() * 2;
@@ -132,8 +133,8 @@ fn with_header(file: &EncodedFile, old: &str, new: &str) -> Bytes {
         bytes.push(u8::try_from(zigzag).unwrap());
         bytes
     };
-    let head = &file.bytes[..at - len(old).len()];
-    let tail = &file.bytes[at + old.len()..];
+    let head = &bytes[..at - len(old).len()];
+    let tail = &bytes[at + old.len()..];
     [head, &len(new), new.as_bytes(), tail].concat().into()
 }
 
@@ -179,7 +180,7 @@ fn a_schema_that_is_no_record_is_corrupt() {
 fn a_projection_beyond_the_table_is_a_bug() {
     let schema = table(&[(1, "a", PrimitiveType::Int)]);
     let file = file(&schema, vec![("a", Arc::new(Int32Array::from(vec![1])))]);
-    let err = read_file(file.bytes, &schema, Some(&[1])).map(|_| ()).unwrap_err();
+    let err = read_file(file.bytes(), &schema, Some(&[1])).map(|_| ()).unwrap_err();
     assert_eq!(err.kind(), Kind::Bug);
 }
 
@@ -268,7 +269,7 @@ async fn stored(folder: &std::path::Path) -> (Store, iceberg::table::Table) {
     for file in three_days() {
         let path = schema.data_path(file.day, uuid::Uuid::now_v7());
         let location = format!("{}/{path}", table.metadata().location());
-        store.put_new(&location, file.bytes.clone()).await.unwrap();
+        store.put_new(&location, file.content.clone()).await.unwrap();
         entries.push(file.to_data_file(&location, &schema, 0).unwrap());
     }
     let append = Transaction::new(&table);

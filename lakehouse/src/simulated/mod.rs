@@ -123,7 +123,7 @@ impl Servers {
 
 /// An encoded file with any bytes in it: what the protocol does not look at, it need not pay for.
 pub fn encoded(day: i32, rows: u64, bytes: Bytes) -> EncodedFile {
-    EncodedFile { bytes, rows, day: Some(day), metrics: Metrics::default() }
+    EncodedFile { content: bytes.into(), rows, day: Some(day), metrics: Metrics::default() }
 }
 
 fn ident(table: &str) -> TableIdent {

@@ -15,7 +15,7 @@ use object_store::aws::{AmazonS3, AmazonS3Builder};
 use object_store::local::LocalFileSystem;
 use object_store::path::Path;
 use object_store::{
-    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, RetryConfig,
+    BackoffConfig, ClientOptions, ObjectStore, ObjectStoreExt, PutMode, PutPayload, RetryConfig,
 };
 
 use failure::{Said, failed};
@@ -190,10 +190,11 @@ impl Store {
     ///   again.
     /// - [`Kind::Conflict`]: another file is there.
     /// - [`Kind::Config`]: the store refuses us, or the bucket is missing.
-    pub async fn put_new(&self, location: &str, bytes: Bytes) -> Result<()> {
+    pub async fn put_new(&self, location: &str, content: impl Into<PutPayload>) -> Result<()> {
         let path = self.path(location)?;
-        let len = bytes.len() as u64;
-        match self.objects.put_opts(&path, bytes.into(), PutMode::Create.into()).await {
+        let content = content.into();
+        let len = content.content_length() as u64;
+        match self.objects.put_opts(&path, content, PutMode::Create.into()).await {
             Ok(_) => self.confirm(location, len).await,
             Err(object_store::Error::AlreadyExists { .. }) => match self.size(location).await? {
                 Some(size) if size == len => Ok(()),

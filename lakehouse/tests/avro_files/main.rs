@@ -24,7 +24,7 @@ fn written(batches: &[RecordBatch], codec: Codec) -> Bytes {
     for batch in batches {
         writer.append(batch).unwrap();
     }
-    writer.finish().unwrap().bytes
+    writer.finish().unwrap().bytes()
 }
 
 fn by_apache_avro(bytes: &Bytes) -> Vec<Row> {

@@ -95,7 +95,8 @@ fn files(
 
 /// The rows of the file are the expected ones, in whatever order days have left them.
 fn compare(table: &Table, file: &EncodedFile, expected: &[&Row]) -> Result<(), String> {
-    let reader = apache_avro::Reader::new(file.bytes.as_ref()).map_err(|err| format!("{err}"))?;
+    let bytes = file.bytes();
+    let reader = apache_avro::Reader::new(bytes.as_ref()).map_err(|err| format!("{err}"))?;
     let mut found = Vec::new();
     for value in reader {
         let Value::Record(fields) = value.map_err(|err| format!("{err}"))? else {

@@ -35,8 +35,8 @@ const HEARTBEAT_MAX: Duration = Duration::from_hours(1);
 const GROUP: &str = "streamforge";
 /// Rows in one commit of one table.
 const ROWS_MAX: u64 = 1_000_000;
-/// The share of the memory budget that one table's open files may take; as much again may be in flight.
-const OPEN_SHARE: usize = 4;
+/// The share of the memory budget that makes a commit of one table; behind it half as much again may be open.
+const OPEN_SHARE: usize = 3;
 
 const LONG_ABOUT: &str = "\
 Reads a Kafka topic, runs one SQL job over it, and commits Avro files to Iceberg tables exactly once.
@@ -103,7 +103,7 @@ pub struct RunArgs {
     /// Compression of data files: zstandard, deflate or none
     #[arg(long, env = "AVRO_CODEC", default_value = "zstandard")]
     pub codec: Codec,
-    /// Encoded rows that may wait in memory; a quarter of it makes a commit
+    /// Encoded rows that may wait in memory; a third of it makes a commit
     #[arg(long, env = "MEMORY_BUDGET", default_value = "64MiB", value_parser = bytes, value_name = "BYTES")]
     pub memory_budget: usize,
 

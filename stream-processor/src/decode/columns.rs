@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use arrow::array::{
-    ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder, Float64Builder,
-    Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
+    Array, ArrayRef, BooleanBuilder, Date32Builder, Decimal128Builder, Float32Builder,
+    Float64Builder, Int32Builder, Int64Builder, StringBuilder, TimestampMicrosecondBuilder,
 };
 use arrow::datatypes::SchemaRef;
 use arrow::record_batch::{RecordBatch, RecordBatchOptions};
@@ -14,8 +14,6 @@ use super::layout::{Cell, Layout, Scratch};
 use super::{Places, RawRecord, number};
 use crate::job::{Job, Origin};
 
-/// Bytes a text column gets for each row before it must grow.
-const TEXT_BYTES: usize = 32;
 const MICROS_PER_MILLI: i64 = 1000;
 
 /// The columns that some sink needs, while a batch grows.
@@ -218,15 +216,26 @@ impl Builder {
                 Arc::new(taken(builder, Float64Builder::with_capacity(rows)).finish())
             }
             Self::Text(builder) => {
-                let next = StringBuilder::with_capacity(rows, rows * TEXT_BYTES);
+                // An eighth more than this time: texts of one column are alike, and to grow is to copy.
+                let bytes = builder.values_slice().len();
+                let next = StringBuilder::with_capacity(rows, bytes + bytes / 8);
                 Arc::new(taken(builder, next).finish())
             }
             Self::Date(builder) => {
                 Arc::new(taken(builder, Date32Builder::with_capacity(rows)).finish())
             }
-            // These know their type; finishing keeps it.
-            Self::Decimal(builder) => Arc::new(builder.finish()),
-            Self::Micros(builder) => Arc::new(builder.finish()),
+            Self::Decimal(builder) => {
+                let array = builder.finish();
+                let next = Decimal128Builder::with_capacity(rows);
+                *builder = next.with_data_type(array.data_type().clone());
+                Arc::new(array)
+            }
+            Self::Micros(builder) => {
+                let array = builder.finish();
+                let next = TimestampMicrosecondBuilder::with_capacity(rows);
+                *builder = next.with_data_type(array.data_type().clone());
+                Arc::new(array)
+            }
             Self::Shared => unreachable!("partition and offset columns are shared"),
         }
     }

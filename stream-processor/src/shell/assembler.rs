@@ -242,7 +242,7 @@ impl Assembly {
             records: blueprint.counts.read,
             rows: blueprint.counts.written,
             files: files.len(),
-            bytes: files.iter().map(|file| file.bytes.len() as u64).sum(),
+            bytes: files.iter().map(EncodedFile::size).sum(),
         };
         let (source, witness) = (self.io.source.clone(), self.io.witness.clone());
         let (started, progress) = (self.io.started, self.io.progress.clone());
