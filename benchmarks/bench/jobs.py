@@ -20,7 +20,7 @@ class Job:
     """One job file, written where both engines find it."""
 
     def __init__(self, folder, name, shape="filter", topic=TOPIC, bounded=False):
-        self.name, self.shape, self.topic = name, shape, topic
+        self.name, self.shape, self.topic, self.bounded = name, shape, topic, bounded
         text = SHIPPED.read_text()
         for part in (SINK, NAMED_TOPIC, WHERE, STARTUP):
             if text.count(part) != 1:

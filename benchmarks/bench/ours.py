@@ -12,8 +12,11 @@ from .servers import fetched, inspected, poll
 
 DRAIN_SECONDS_MAX = 600
 READY_SECONDS_MAX = 60
-# Often enough for a drain of a second, seldom enough not to be seen in its CPU.
-LOOK_EVERY = 0.05
+# Until the job runs, often enough for a drain of a second; from then on as seldom as at Flink, not to be seen in its CPU.
+START_LOOK_EVERY = 0.05
+LOOK_EVERY = 0.1
+# An endless job is watched by its tables' positions, which stand still for so long where no row passes; a bounded one tells its end.
+SHIPPED_HEARTBEAT_INTERVAL = "10s"
 # The last words of a worker whose job has ended.
 DONE = "everything up to the end of the topic is committed"
 
@@ -82,6 +85,8 @@ class Workers:
 def workers(servers, job, settings, count=1, before=None):
     """Makes the containers, calls `before`, starts all of them, and stops them at the end."""
     environment = settings.environment | {"BENCHMARK_JOB": job.name}
+    if job.bounded:
+        environment |= {"BENCHMARK_HEARTBEAT_INTERVAL": SHIPPED_HEARTBEAT_INTERVAL}
     servers.drop("processor")
     servers.compose("up", "--no-start", "--no-build", "--no-deps", "--force-recreate", "--scale", f"processor={count}", "processor",
                     env=environment)
@@ -98,19 +103,21 @@ def workers(servers, job, settings, count=1, before=None):
         # A failure shows their logs before they go; the next run drops them.
 
 
-class Since:
-    """When the job began to run: the last look at which nobody read yet."""
+def began(running):
+    """Waits for the job to run. When that was: the last look at which nobody read yet."""
+    unread = running.started
 
-    def __init__(self, running):
-        self.running, self.time, self.reads = running, running.started, False
-
-    def look(self):
+    def reads():
+        nonlocal unread
         looked = time.time()
-        seen = self.running.statuses()
-        self.reads = self.reads or self.running.joined(seen)
-        if not self.reads:
-            self.time = looked
-        return seen
+        seen = running.statuses()
+        if running.joined(seen) or not any(seen) and running.ended():
+            return True
+        unread = looked
+        return False
+
+    poll("the workers read", READY_SECONDS_MAX, START_LOOK_EVERY, reads, "processor")
+    return unread
 
 
 def drain(servers, job, settings, events, partitions, count=1):
@@ -119,17 +126,17 @@ def drain(servers, job, settings, events, partitions, count=1):
     meter = Meter(servers)
     with workers(servers, job, settings, count, before=meter.begin) as running:
         meter.engine = running.pids
-        since = Since(running)
+        since = began(running)
 
         def everything():
-            seen = since.look()
+            seen = running.statuses()
             if None in seen:
                 running.fail_if_ended()
             return running.position(seen) >= events
 
         poll(f"{job.name} is drained", DRAIN_SECONDS_MAX, LOOK_EVERY, everything, "processor", "iceberg-catalog-svc")
         used = meter.end(events)
-    return figures(servers, job, events, since, used)
+    return figures(servers, job, events, running, since, used)
 
 
 def drain_bounded(servers, job, settings, events, partitions, count=1):
@@ -137,17 +144,18 @@ def drain_bounded(servers, job, settings, events, partitions, count=1):
     tables.provision(servers, job, partitions)
     meter = Meter(servers)
     with workers(servers, job, settings, count, before=meter.begin) as running:
-        since = Since(running)
-        poll(f"{job.name} ends", DRAIN_SECONDS_MAX, LOOK_EVERY, lambda: not any(since.look()) and since.reads and running.ended(),
+        since = began(running)
+        # A worker that has ended answers no more.
+        poll(f"{job.name} ends", DRAIN_SECONDS_MAX, LOOK_EVERY, lambda: not any(running.statuses()) and running.ended(),
              "processor", "iceberg-catalog-svc")
         used = meter.end(events, running.account())
-    return figures(servers, job, events, since, used)
+    return figures(servers, job, events, running, since, used)
 
 
-def figures(servers, job, events, since, used):
+def figures(servers, job, events, running, since, used):
     commits = tables.commits(servers, job)
     if not commits.times:
         raise Failed(f"{job.name} has committed no row", "processor")
-    seconds = commits.times[-1] - since.time
-    return {"seconds": seconds, "events_per_second": events / seconds, "first_row_seconds": commits.times[0] - since.running.started,
+    seconds = commits.times[-1] - since
+    return {"seconds": seconds, "events_per_second": events / seconds, "first_row_seconds": commits.times[0] - running.started,
             "first_commit": commits.times[0], "commits": len(commits.times)} | used | tables.contents(job)
