@@ -29,8 +29,8 @@ const BLOCK_ROWS_MAX: usize = 16_384;
 /// the open block is memory.
 const BLOCK_BYTES_MAX: usize = 240 << 10;
 
-/// A file grows by pieces of this many bytes. In one piece, each doubling would copy what is there into new memory, which the
-/// system hands out page by page; pieces of a size that never changes are used again, commit after commit.
+/// A file grows by pieces of at least this many bytes. In one piece, each doubling would copy what is there into new memory, which the
+/// system hands out page by page; pieces of much the same size are used again, commit after commit.
 const PIECE_BYTES: usize = 64 << 10;
 
 /// Rows encoded between two looks at the block's size.
