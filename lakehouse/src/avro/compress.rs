@@ -9,6 +9,7 @@ use zstd::bulk::Compressor as Zstd;
 use zstd::zstd_safe::{CParameter, ParamSwitch};
 
 use super::Codec;
+use super::blocks::SCRATCH_BYTES;
 use crate::{Error, Kind, Result};
 
 /// Zstandard's level. Higher ones take longer and are no smaller on such rows (conversions, 181 B a row,
@@ -57,11 +58,12 @@ impl Compressor {
 
     /// `block` as it goes into the file; valid until the next call.
     pub(crate) fn pack<'a>(&'a mut self, block: &'a [u8]) -> Result<&'a [u8]> {
+        self.packed.clear();
+        self.packed.shrink_to(SCRATCH_BYTES);
         match &mut self.codec {
             Coder::None => return Ok(block),
             Coder::Deflate(coder) => deflate(coder, block, &mut self.packed)?,
             Coder::Zstandard(coder) => {
-                self.packed.clear();
                 self.packed.reserve(zstd::zstd_safe::compress_bound(block.len()));
                 coder.compress_to_buffer(block, &mut self.packed).map_err(failed)?;
             }

@@ -1,4 +1,4 @@
-//! Arrow columns → Avro blocks → one file in memory.
+//! Arrow columns → Avro blocks → one file in memory. The first step may run on any number of threads.
 //!
 //! Owns the encoding, the block size and the compression. It knows no store and no clock, and it must
 //! never write a row that breaks the schema: a batch is checked as a whole before its first byte is
@@ -9,6 +9,7 @@ use std::str::FromStr;
 
 use crate::{Error, Kind};
 
+mod blocks;
 mod compress;
 mod days;
 mod encode;
@@ -19,6 +20,7 @@ mod writer;
 #[cfg(test)]
 mod tests;
 
+pub use blocks::{EncodedRows, RowEncoder};
 pub(crate) use encode::{Rows, put_long};
 pub use schema::{StoredColumn, TableSchema};
 pub(crate) use schema::{iceberg_schema, iceberg_type};

@@ -422,6 +422,28 @@ fn a_long_file_is_cut_into_blocks_of_bounded_rows_and_bytes() {
 }
 
 #[test]
+fn rows_keep_their_order_whether_they_fill_blocks_or_not() {
+    // Few rows wait for company, many are blocks at once.
+    let batches = [10, 20_000, 10, 9_000, 5].map(|rows| times(vec![Some(0); rows]));
+    let orders = batches.iter().flat_map(|batch| 0..i64::try_from(batch.num_rows()).unwrap());
+    assert_eq!(days(&batches), [(Some(0), orders.collect())]);
+}
+
+#[test]
+fn rows_that_were_encoded_for_another_file_are_refused() {
+    let (schema, batch) = (by_day(), times(vec![Some(0)]));
+    let mut writer = DayWriter::new(schema.clone(), Codec::None).unwrap();
+    let mut check = |schema: &Arc<TableSchema>, codec| {
+        let rows = RowEncoder::new(codec).unwrap().encode(schema, &batch).unwrap();
+        let outcome = writer.add(rows).map_err(|err| err.kind());
+        (outcome, writer.rows())
+    };
+    assert_eq!(check(&schema, Codec::Deflate), (Err(Kind::Bug), 0));
+    assert_eq!(check(&by_day(), Codec::None), (Err(Kind::Bug), 0));
+    assert_eq!(check(&schema, Codec::None), (Ok(()), 1));
+}
+
+#[test]
 fn two_files_never_share_a_sync_marker() {
     let file = || {
         let writer = FileWriter::new(by_day(), Codec::None, None).unwrap();

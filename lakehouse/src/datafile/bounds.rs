@@ -85,6 +85,21 @@ impl Bounds {
         0
     }
 
+    /// Widens the bounds to hold those of other values of the same column.
+    pub(super) fn merge(&mut self, other: Self) {
+        match (self, other) {
+            (Self::Boolean(bounds), Self::Boolean(other)) => widen(bounds, other, bool::lt),
+            (Self::Int(bounds), Self::Int(other)) => widen(bounds, other, i32::lt),
+            (Self::Long(bounds), Self::Long(other)) => widen(bounds, other, i64::lt),
+            (Self::Float(bounds), Self::Float(other)) => widen(bounds, other, f32::lt),
+            (Self::Double(bounds), Self::Double(other)) => widen(bounds, other, f64::lt),
+            (Self::Decimal(bounds), Self::Decimal(other)) => widen(bounds, other, i128::lt),
+            (Self::String(bounds), Self::String(other))
+            | (Self::Binary(bounds), Self::Binary(other)) => widen(bounds, other, Prefix::lt),
+            (mine, other) => unreachable!("{other:?} is of another column than {mine:?}"),
+        }
+    }
+
     /// As Iceberg stores them; a text or binary upper bound is missing when nothing short is greater.
     pub(super) fn to_iceberg(&self, column_type: ColumnType) -> (Option<Datum>, Option<Datum>) {
         match self {

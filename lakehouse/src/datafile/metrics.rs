@@ -58,6 +58,16 @@ impl Metrics {
         }
     }
 
+    /// Counts in what is known of other rows of the same table.
+    pub(crate) fn merge(&mut self, other: Self) {
+        for (column, other) in self.columns.iter_mut().zip(other.columns) {
+            column.values += other.values;
+            column.nulls += other.nulls;
+            column.nans += other.nans;
+            column.bounds.merge(other.bounds);
+        }
+    }
+
     pub(super) fn to_iceberg(&self, schema: &TableSchema) -> IcebergMetrics {
         let mut metrics = IcebergMetrics {
             values: HashMap::new(),

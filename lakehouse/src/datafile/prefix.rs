@@ -92,6 +92,11 @@ fn span_range(data: &[u8], mut spans: impl Iterator<Item = Span>) -> Option<(&[u
     let (mut low, mut high) = (first, first);
     let (mut low_head, mut high_head) = (first.head(data), first.head(data));
     for span in spans {
+        // Most values lie between: that is seen by half of their heads.
+        let start = span.start_of_head(data);
+        if half(low_head) < start && start < half(high_head) {
+            continue;
+        }
         let head = span.head(data);
         if head < low_head || (head == low_head && span.lies(Ordering::Less, low, head, data)) {
             (low, low_head) = (span, head);
@@ -138,11 +143,19 @@ impl Span {
             }
             window
         });
-        let mask = match u128::BITS.checked_sub(8 * u32::try_from(self.len).unwrap_or(16)) {
-            None | Some(0) => u128::MAX,
-            Some(unused) => u128::MAX.checked_shl(unused).unwrap_or_default(),
-        };
-        u128::from_be_bytes(window) & mask
+        let unused = u128::MAX.checked_shr(self.bits_of_head()).unwrap_or(0);
+        u128::from_be_bytes(window) & !unused
+    }
+
+    fn bits_of_head(self) -> u32 {
+        8 * u32::try_from(self.len.min(HEAD_BYTES)).unwrap_or(0)
+    }
+
+    /// The first half of the head; zero, which nothing lies below, at the very end of the data.
+    fn start_of_head(self, data: &[u8]) -> u64 {
+        let start = data.get(self.start..).and_then(<[u8]>::first_chunk);
+        let unused = u64::MAX.checked_shr(self.bits_of_head()).unwrap_or(0);
+        start.map_or(0, |start| u64::from_be_bytes(*start) & !unused)
     }
 
     /// Whether this value lies on `side` of `other`, which has the same head; as far as a bound can
@@ -152,6 +165,10 @@ impl Span {
         let cut = self.len > HEAD_BYTES && other.len > HEAD_BYTES && head & NOT_ASCII == 0;
         !short && !cut && self.bytes(data).cmp(other.bytes(data)) == side
     }
+}
+
+fn half(head: u128) -> u64 {
+    u64::try_from(head >> u64::BITS).unwrap_or(u64::MAX)
 }
 
 fn binary_prefix(value: &[u8]) -> Prefix {
