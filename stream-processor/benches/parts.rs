@@ -14,15 +14,15 @@ use std::sync::Arc;
 use data_emitter::{Generator, GeneratorSettings};
 use divan::Bencher;
 use divan::counter::{BytesCount, ItemsCount};
-use lakehouse::avro::{Codec, DayWriter, TableSchema};
+use lakehouse::avro::{Codec, RowEncoder, TableSchema};
 use lakehouse::ids::{Offset, PartitionId};
 use stream_processor::decode::{DecodeOptions, Decoded, Decoder, RawRecord, Validate};
 use stream_processor::job::Job;
 use stream_processor::transform::Transform;
 
 const SHIPPED: &str = include_str!("../sql-jobs/transform_pipeline.sql");
-/// As many as a reader takes in a few polls.
-const RECORDS: usize = 16_384;
+/// As many as a reader takes in a poll, and a worker at once.
+const RECORDS: usize = 1_500;
 const SOME_TIME_MS: i64 = 1_763_900_000_000;
 
 fn main() {
@@ -75,16 +75,14 @@ fn transform(bencher: Bencher<'_, '_>, shape: &str) {
     bencher.counter(ItemsCount::new(RECORDS)).bench_local(|| transform.apply(&decoded));
 }
 
-/// Rows to an Avro file with its bounds, in memory.
+/// Rows to blocks of an Avro file, with their bounds.
 #[divan::bench(args = Codec::ALL)]
 fn encode(bencher: Bencher<'_, '_>, codec: Codec) {
     let job = every_row();
     let decoded = decode(&mut Decoder::new(&job, DecodeOptions::default()), &payloads());
     let rows = Transform::new(&job).unwrap().apply(&decoded).per_sink.remove(0).batch;
     let schema = Arc::new(TableSchema::from_spec(&job.sinks.first().unwrap().table).unwrap());
-    bencher.counter(ItemsCount::new(rows.num_rows())).bench_local(|| {
-        let mut writer = DayWriter::new(schema.clone(), codec).unwrap();
-        writer.append(&rows).unwrap();
-        writer.finish().unwrap()
-    });
+    let mut encoder = RowEncoder::new(codec).unwrap();
+    let rows_in = ItemsCount::new(rows.num_rows());
+    bencher.counter(rows_in).bench_local(|| encoder.encode(&schema, &rows).unwrap());
 }

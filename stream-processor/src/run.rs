@@ -1,9 +1,12 @@
 //! Wires the threads and the async side together, and takes them down again.
 
+use std::num::NonZero;
+use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Result, bail};
-use crossbeam_channel::bounded;
+use crossbeam_channel::{Sender, bounded};
+use lakehouse::avro::RowEncoder;
 use lakehouse::position::Source;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
@@ -14,23 +17,26 @@ use tracing::{info, warn};
 use crate::config::{Config, STOP_MAX};
 use crate::decode::Decoder;
 use crate::job::Job;
-use crate::kafka::Consumer;
+use crate::kafka::{Batch, Consumer};
 use crate::pipeline::{Starts, smallest};
 use crate::shell::assembler::{Answer, Assembler};
 use crate::shell::bound::{Bound, committed};
 use crate::shell::ends::Asker;
 use crate::shell::handover::{self, Handover};
+use crate::shell::order::Intake;
 use crate::shell::reader::Reader;
 use crate::shell::witness::Witness;
-use crate::shell::worker::Worker;
-use crate::shell::{Command, HungUp};
+use crate::shell::worker::{Worked, Worker};
+use crate::shell::{Command, Flow, HungUp, RawChunk};
 use crate::sink::Sink;
 use crate::start::{Prepared, prepare};
-use crate::status::{Life, Phase, Reporters, Size};
+use crate::status::{Life, Phase, Reporters, Samples, Size};
 use crate::transform::Transform;
 
 /// Chunks between two threads. With polls of 2,000 records a few are enough to keep both busy.
 const PIPE_CHUNKS: usize = 4;
+/// Threads that decode, where there are as many cores. More would wait for the reader: it hands out what it polls.
+const WORKERS_MAX: usize = 4;
 /// How long the consumer may take to close after [`STOP_MAX`] was spent on the last commit: together they stay below
 /// the ten seconds after which orchestrators kill.
 const CLOSE_MAX: Duration = Duration::from_secs(3);
@@ -66,7 +72,7 @@ async fn work(
     let all: Vec<_> = first.keys().copied().collect();
     let runtime = Handle::current();
     let (raw_in, raw_out) = bounded(PIPE_CHUNKS);
-    let (rows_in, rows_out) = bounded(PIPE_CHUNKS);
+    let (places_in, places_out) = bounded(PIPE_CHUNKS);
     let (spent_in, spent_out) = crossbeam_channel::unbounded();
     let (command_in, command_out) = crossbeam_channel::unbounded();
     let answers = crossbeam_channel::unbounded();
@@ -81,21 +87,15 @@ async fn work(
         output: raw_in.clone(),
         changes: change_in.clone(),
     };
-    let worker = Worker {
-        topic: job.source.topic.clone(),
-        decoder: Decoder::new(&job, config.decode),
-        transform: Transform::new(&job)?,
-        input: raw_out,
-        output: rows_in,
-        spent: spent_in,
-    };
+    let intake = Intake::new(raw_out, places_in);
+    let workers = workers(&job, &config, &sinks, &reporters, intake, &spent_in)?;
     let witness = Witness::new(source.clone());
     let assembler = Assembler {
         sinks: sinks.clone(),
         source: source.clone(),
         witness: witness.clone(),
         runtime: runtime.clone(),
-        input: rows_out,
+        places: places_out,
         answers: answers.clone(),
         commands: command_in.clone(),
         progress: reporters.job,
@@ -136,7 +136,9 @@ async fn work(
         }
         .run()
     })?;
-    std::thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run())?;
+    for worker in workers {
+        std::thread::Builder::new().name("worker".to_owned()).spawn(move || worker.run())?;
+    }
     let limits = config.limits;
     let assembling = std::thread::Builder::new().name("assembler".to_owned());
     let assembling = assembling.spawn(move || assembler.run(limits))?;
@@ -159,6 +161,36 @@ async fn done(
         // The assembler is gone, and has its own words for it.
         _ => std::future::pending().await,
     }
+}
+
+/// One for each core.
+fn workers(
+    job: &Job,
+    config: &Config,
+    sinks: &[Sink],
+    reporters: &Reporters,
+    intake: Intake<Flow<RawChunk>, Worked>,
+    spent: &Sender<Arc<Batch>>,
+) -> Result<Vec<Worker>> {
+    let transform = Transform::new(job)?;
+    let names = sinks.iter().map(|sink| sink.name().to_owned()).collect();
+    let samples = Arc::new(Samples::new(names, reporters.journal.clone()));
+    let intake = Arc::new(intake);
+    let worker = |_| {
+        Ok(Worker {
+            topic: job.source.topic.clone(),
+            decoder: Decoder::new(job, config.decode),
+            transform: transform.clone(),
+            encoder: RowEncoder::new(config.codec)?,
+            sinks: sinks.to_vec(),
+            samples: Arc::clone(&samples),
+            started: reporters.start.instant,
+            intake: Arc::clone(&intake),
+            spent: spent.clone(),
+        })
+    };
+    let cores = std::thread::available_parallelism().map_or(1, NonZero::get);
+    (0..cores.min(WORKERS_MAX)).map(worker).collect()
 }
 
 type Thread = std::thread::JoinHandle<Result<()>>;

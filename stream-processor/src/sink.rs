@@ -6,8 +6,9 @@
 use std::time::Duration;
 
 use anyhow::{Context, Result, bail};
+use arrow::record_batch::RecordBatch;
 use lakehouse::Kind;
-use lakehouse::avro::{Codec, DayWriter};
+use lakehouse::avro::{Codec, DayWriter, EncodedRows, RowEncoder};
 use lakehouse::commit::{
     CommitOutcome, CommitReport, CommitRequest, Lakehouse, SinkTable, attempt_id, pause,
 };
@@ -144,6 +145,15 @@ impl Sink {
     /// The compressor can't be had.
     pub fn writer(&self) -> Result<DayWriter> {
         DayWriter::new(self.table.schema(), self.codec).with_context(|| self.name.clone())
+    }
+
+    /// Rows for the files of [`Sink::writer`].
+    ///
+    /// # Errors
+    ///
+    /// They don't fit the table.
+    pub fn encode(&self, rows: &RecordBatch, encoder: &mut RowEncoder) -> Result<EncodedRows> {
+        encoder.encode(&self.table.schema(), rows).with_context(|| self.name.clone())
     }
 
     /// Uploads `files` and commits them with the blueprint's ranges, trying until an answer is certain.

@@ -1,4 +1,4 @@
-//! The encoding thread: runs the pipeline machine, fills the open files, hands sealed ones to be committed.
+//! The last thread of the pipe: runs the pipeline machine, fills the open files, hands sealed ones to be committed.
 //!
 //! Owns the machine and every open file. Each arm of its one `select!` is one line; what to do comes from
 //! [`Pipeline::step`].
@@ -7,7 +7,7 @@ use std::time::{Duration, Instant};
 
 use anyhow::{Result, anyhow};
 use crossbeam_channel::{Receiver, Sender, never, select, tick};
-use lakehouse::avro::DayWriter;
+use lakehouse::avro::{DayWriter, EncodedRows};
 use lakehouse::datafile::EncodedFile;
 use lakehouse::position::Source;
 use tokio::runtime::Handle;
@@ -17,10 +17,11 @@ use uuid::Uuid;
 
 use crate::pipeline::{Action, Blueprint, Event, Limits, Pipeline, Starts, Timestamp};
 use crate::sink::{Landed, Sink};
-use crate::status::{CommitEntry, JobProgress, Journal, SILENCE_MAX, Sampler, TableProgress};
+use crate::status::{CommitEntry, JobProgress, Journal, SILENCE_MAX, TableProgress};
 
+use super::order::Place;
 use super::witness::Witness;
-use super::worker::Rows;
+use super::worker::{Rows, Worked};
 use super::{Command, Flow, HungUp};
 
 /// How often age is looked at. A commit is at most this much late.
@@ -54,7 +55,8 @@ pub(crate) struct Assembler {
     pub(crate) source: Source,
     pub(crate) witness: Witness,
     pub(crate) runtime: Handle,
-    pub(crate) input: Receiver<Flow<Rows>>,
+    /// Where the chunks come out, in their order.
+    pub(crate) places: Receiver<Place<Worked>>,
     pub(crate) answers: (Sender<Answer>, Receiver<Answer>),
     pub(crate) commands: Sender<Command>,
     pub(crate) progress: watch::Sender<JobProgress>,
@@ -83,7 +85,7 @@ impl Assembler {
             io: self,
             machine,
             open,
-            sampler: Sampler::default(),
+            next: None,
             waiting: None,
             reread: None,
             holding: false,
@@ -93,11 +95,15 @@ impl Assembler {
     }
 }
 
+/// A chunk's rows, for each sink.
+type Encoded = Vec<Option<EncodedRows>>;
+
 struct Assembly {
     io: Assembler,
     machine: Pipeline,
     open: Vec<DayWriter>,
-    sampler: Sampler,
+    /// Where the next chunk comes out.
+    next: Option<Place<Worked>>,
     /// Who waits for a revocation to be settled.
     waiting: Option<Sender<()>>,
     /// The positions behind a seek, until the seek is sent.
@@ -109,39 +115,44 @@ struct Assembly {
 impl Assembly {
     fn run(mut self) -> Result<()> {
         let ticks = tick(TICK);
-        let blocked = never();
+        let (no_place, no_flow) = (never(), never());
         while !self.finished {
-            let input = if self.holding { &blocked } else { &self.io.input };
+            let (places, next) = match &self.next {
+                _ if self.holding => (&no_place, &no_flow),
+                None => (&self.io.places, &no_flow),
+                Some(next) => (&no_place, next),
+            };
             select! {
-                recv(input) -> flow => self.flow(flow.map_err(|_| HungUp)?)?,
+                recv(places) -> place => self.next = Some(place.map_err(|_| HungUp)?),
+                recv(next) -> flow => self.flow(flow.map_err(|_| HungUp)??)?,
                 recv(self.io.answers.1) -> answer => self.answer(answer?)?,
-                recv(ticks) -> _ => self.step(Event::Tick, None)?,
+                recv(ticks) -> _ => self.step(Event::Tick, Encoded::new())?,
             }
         }
         Ok(())
     }
 
     fn flow(&mut self, flow: Flow<Rows>) -> Result<()> {
+        self.next = None;
         match flow {
             Flow::Assigned(starts) => {
                 self.show_positions(&starts);
-                self.step(Event::Assigned(starts), None)
+                self.step(Event::Assigned(starts), Encoded::new())
             }
             Flow::Revoked(partitions, done) => {
                 self.waiting = Some(done);
-                self.step(Event::Revoked(partitions), None)
+                self.step(Event::Revoked(partitions), Encoded::new())
             }
             Flow::Chunk(rows) => {
                 self.count(&rows);
-                self.sample(&rows);
-                self.step(Event::Chunk(rows.facts.clone()), Some(&rows))
+                self.step(Event::Chunk(rows.facts), rows.encoded)
             }
             Flow::End(at) => {
                 info!(
                     ?at,
                     "everything up to the end of the topic is read: committing what is open"
                 );
-                self.step(Event::Flush, None)?;
+                self.step(Event::Flush, Encoded::new())?;
                 self.io.at_end.send_replace(true);
                 Ok(())
             }
@@ -157,9 +168,9 @@ impl Assembly {
                     Landed::Committed { position, report } => {
                         self.show_commit(batch, took, &position, report.as_ref());
                         if let Some(report) = report.filter(|report| report.conflicts > 0) {
-                            self.step(Event::Crowded(lane, report.lost, chance()), None)?;
+                            self.step(Event::Crowded(lane, report.lost, chance()), Encoded::new())?;
                         }
-                        self.step(Event::Committed(lane, position), None)
+                        self.step(Event::Committed(lane, position), Encoded::new())
                     }
                     Landed::Fenced => {
                         let name = self.io.sinks.get(lane).map_or("?", Sink::name);
@@ -168,7 +179,7 @@ impl Assembly {
                             "another writer moved the table: reading again from its position"
                         );
                         self.io.progress.send_modify(|progress| progress.fenced += 1);
-                        self.step(Event::Fenced(lane), None)
+                        self.step(Event::Fenced(lane), Encoded::new())
                     }
                 }
             }
@@ -176,23 +187,24 @@ impl Assembly {
                 let starts = starts?;
                 self.show_positions(&starts);
                 self.reread = Some(starts.clone());
-                self.step(Event::Repositioned(starts), None)
+                self.step(Event::Repositioned(starts), Encoded::new())
             }
             Answer::Broke(err) => Err(err.context("a task beside the threads broke")),
-            Answer::Stop => self.step(Event::Stop, None),
+            Answer::Stop => self.step(Event::Stop, Encoded::new()),
         }
     }
 
-    fn step(&mut self, event: Event, rows: Option<&Rows>) -> Result<()> {
+    /// Takes in one event; `rows` are a chunk's.
+    fn step(&mut self, event: Event, mut rows: Encoded) -> Result<()> {
         for action in self.machine.step(event, self.io.started.elapsed()) {
-            self.act(action, rows)?;
+            self.act(action, &mut rows)?;
         }
         Ok(())
     }
 
-    fn act(&mut self, action: Action, rows: Option<&Rows>) -> Result<()> {
+    fn act(&mut self, action: Action, rows: &mut Encoded) -> Result<()> {
         match action {
-            Action::Append(lanes) => return self.append(&lanes, rows),
+            Action::Append(lanes) => return self.append(&lanes, std::mem::take(rows)),
             Action::Discard => {}
             Action::Seal(blueprint) => return self.commit(blueprint),
             Action::DropOpen => {
@@ -214,16 +226,15 @@ impl Assembly {
         Ok(())
     }
 
-    fn append(&mut self, lanes: &[bool], rows: Option<&Rows>) -> Result<()> {
-        let batches = rows.map(|rows| rows.batches.as_slice()).unwrap_or_default();
-        for ((writer, batch), take) in self.open.iter_mut().zip(batches).zip(lanes) {
-            if *take && batch.num_rows() > 0 {
-                writer.append(batch)?;
+    fn append(&mut self, lanes: &[bool], rows: Encoded) -> Result<()> {
+        for ((writer, rows), take) in self.open.iter_mut().zip(rows).zip(lanes) {
+            if let Some(rows) = rows.filter(|_| *take) {
+                writer.add(rows)?;
             }
         }
         lakehouse::faults::point("assembler.appended");
         let bytes = self.open.iter().map(DayWriter::bytes).collect();
-        self.step(Event::Weighed(bytes), None)
+        self.step(Event::Weighed(bytes), Encoded::new())
     }
 
     fn commit(&mut self, blueprint: Blueprint) -> Result<()> {
@@ -292,21 +303,6 @@ impl Assembly {
                 table.filtered += counts.filtered;
             }
         });
-    }
-
-    /// Copies a few rows and rejects, now and then.
-    fn sample(&mut self, rows: &Rows) {
-        let now = self.io.started.elapsed();
-        let Some((rejects, tables)) = rows.batches.split_last() else { return };
-        for (lane, (sink, batch)) in self.io.sinks.iter().zip(tables).enumerate() {
-            if batch.num_rows() > 0 && self.sampler.wants_rows(lane, now) {
-                self.io.journal.send_modify(|journal| journal.sample_rows(sink.name(), batch));
-            }
-        }
-        let wanted = self.sampler.wanted(rows.rejected.keys(), now);
-        if !wanted.is_empty() {
-            self.io.journal.send_modify(|journal| journal.sample_rejects(&wanted, rejects));
-        }
     }
 
     fn show_positions(&self, starts: &[Starts]) {

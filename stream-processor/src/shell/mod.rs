@@ -1,7 +1,7 @@
 //! Executes what the pure modules decide: threads, channels, clocks.
 //!
-//! Three threads in a row, joined by bounded channels: `reader` (Kafka) → `worker` (decode, transform) →
-//! `assembler` (encode, cut). Commits run beside them on the async runtime, and `ends` asks the brokers how
+//! Threads in a row, joined by bounded channels: `reader` (Kafka) → one `worker` for each core (decode, transform,
+//! encode, compress) → `assembler` (files). Commits run beside them on the async runtime, and `ends` asks the brokers how
 //! much waits, for the status page. No decision about exactly-once is made here.
 
 #![allow(
@@ -13,6 +13,7 @@ pub(crate) mod assembler;
 pub(crate) mod bound;
 pub(crate) mod ends;
 pub(crate) mod handover;
+pub(crate) mod order;
 pub(crate) mod reader;
 pub(crate) mod witness;
 pub(crate) mod worker;

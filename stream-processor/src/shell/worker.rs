@@ -1,58 +1,71 @@
-//! The decoding thread: raw records → one Arrow batch for each sink.
+//! A decoding thread, one of several: raw records → rows of each sink, encoded, and in compressed blocks where there
+//! are enough of them.
 //!
-//! Keeps up with the reader on its own core. It must never hold back or reorder what is not a chunk.
+//! All that grows with the number of records happens here, while they are in this core's cache. It must never
+//! know another chunk than its own: [`Intake`] has the order.
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::time::Instant;
 
+use anyhow::Result;
 use arrow::record_batch::RecordBatch;
-use crossbeam_channel::{Receiver, Sender};
+use crossbeam_channel::Sender;
+use lakehouse::avro::{EncodedRows, RowEncoder};
 use lakehouse::ids::PartitionId;
 use lakehouse::position::Range;
 
 use crate::decode::{Decoder, RawRecord, Reason};
 use crate::kafka::{Batch, Record};
 use crate::pipeline::{Counts, Facts};
+use crate::sink::Sink;
+use crate::status::Samples;
 use crate::transform::{Transform, rejects_batch};
 
+use super::order::Intake;
 use super::{Flow, RawChunk};
 
-/// Rows ready to be encoded, and the facts the pipeline decides on.
-#[derive(Debug)]
+/// Rows ready for their files, and the facts the pipeline decides on.
 pub(crate) struct Rows {
     pub(crate) facts: Facts,
-    /// One for each sink; rejects last.
-    pub(crate) batches: Vec<RecordBatch>,
+    /// One for each sink, where it has rows; rejects last.
+    pub(crate) encoded: Vec<Option<EncodedRows>>,
     pub(crate) rejected: BTreeMap<Reason, u64>,
 }
+
+/// What comes out of the workers, or why an operator must act.
+pub(crate) type Worked = Result<Flow<Rows>>;
 
 pub(crate) struct Worker {
     pub(crate) topic: String,
     pub(crate) decoder: Decoder,
     pub(crate) transform: Transform,
-    pub(crate) input: Receiver<Flow<RawChunk>>,
-    pub(crate) output: Sender<Flow<Rows>>,
+    pub(crate) encoder: RowEncoder,
+    /// Whose tables the rows are encoded for; rejects last.
+    pub(crate) sinks: Vec<Sink>,
+    pub(crate) samples: Arc<Samples>,
+    pub(crate) started: Instant,
+    pub(crate) intake: Arc<Intake<Flow<RawChunk>, Worked>>,
     /// Fetched memory goes home to the reader's thread, which frees it best.
     pub(crate) spent: Sender<Arc<Batch>>,
 }
 
 impl Worker {
-    /// Works until the reader hangs up.
+    /// Works until a neighbour hangs up.
     pub(crate) fn run(mut self) {
-        while let Ok(flow) = self.input.recv() {
+        while let Some((flow, outcome)) = self.intake.take() {
             let flow = match flow {
-                Flow::Assigned(starts) => Flow::Assigned(starts),
-                Flow::Revoked(partitions, done) => Flow::Revoked(partitions, done),
-                Flow::Chunk(chunk) => Flow::Chunk(self.decode(chunk)),
-                Flow::End(at) => Flow::End(at),
+                Flow::Assigned(starts) => Ok(Flow::Assigned(starts)),
+                Flow::Revoked(partitions, done) => Ok(Flow::Revoked(partitions, done)),
+                Flow::Chunk(chunk) => self.rows(chunk).map(Flow::Chunk),
+                Flow::End(at) => Ok(Flow::End(at)),
             };
-            if self.output.send(flow).is_err() {
-                break;
-            }
+            // Nobody waits for it any more: then the next look finds the pipe taken down.
+            drop(outcome.send(flow));
         }
     }
 
-    fn decode(&mut self, chunk: RawChunk) -> Rows {
+    fn rows(&mut self, chunk: RawChunk) -> Result<Rows> {
         let mut window = Window { chunk: &chunk, last: None };
         let records = chunk.batch.records().map(raw).filter(|record| window.holds(record));
         let decoded = self.decoder.decode(records);
@@ -83,7 +96,16 @@ impl Worker {
         let facts = Facts { generation: chunk.generation, ranges: chunk.ranges, counts };
         // The reader may be gone already; then the memory is freed here.
         drop(self.spent.send(chunk.batch));
-        Rows { facts, batches, rejected }
+        self.samples.take(&batches, rejected.keys(), self.started.elapsed());
+        Ok(Rows { facts, encoded: self.encode(&batches)?, rejected })
+    }
+
+    fn encode(&mut self, batches: &[RecordBatch]) -> Result<Vec<Option<EncodedRows>>> {
+        let encoder = &mut self.encoder;
+        let rows = self.sinks.iter().zip(batches).map(|(sink, batch)| {
+            (batch.num_rows() > 0).then(|| sink.encode(batch, encoder)).transpose()
+        });
+        rows.collect()
     }
 }
 

@@ -33,7 +33,7 @@ pub use server::{ask, serve};
 pub(crate) use journal::{CommitEntry, Journal};
 pub(crate) use process::Size;
 pub(crate) use redact::{address, brokers};
-pub(crate) use samples::Sampler;
+pub(crate) use samples::Samples;
 
 /// A table with records to read that does not move for this long, beyond its own interval, is not healthy.
 pub(crate) const SILENCE_MAX: Duration = Duration::from_secs(30);

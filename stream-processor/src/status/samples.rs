@@ -1,14 +1,16 @@
 //! Which rows and rejects are copied for people to look at.
 //!
 //! Owns the pace: at most one look a second at each table's rows and at each reason. Between two looks a batch
-//! costs one comparison. It must never copy more than the beginning of a value.
+//! costs one comparison and a lock that nobody holds for longer. It must never copy more than the beginning of a value.
 
 use std::collections::BTreeMap;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use arrow::array::{Array, AsArray, RecordBatch};
 use arrow::datatypes::{DataType, Int32Type, Int64Type, TimestampMicrosecondType};
 use arrow::util::display::{ArrayFormatter, FormatOptions};
+use tokio::sync::watch;
 
 use super::journal::{Journal, ROWS_MAX, RejectSample};
 use crate::decode::Reason;
@@ -25,21 +27,61 @@ const CELL_BYTES_MAX: usize = 4 * CELL_CHARS_MAX;
 /// Columns of a row that are shown.
 const COLUMNS_MAX: usize = 40;
 
+/// Takes samples, for any number of threads.
+pub(crate) struct Samples {
+    /// The names of the tables; that of rejects, whose rows are shown by reason, may follow.
+    tables: Vec<String>,
+    journal: watch::Sender<Journal>,
+    sampler: Mutex<Sampler>,
+}
+
+impl Samples {
+    /// Samples of `tables`, into `journal`.
+    pub(crate) fn new(tables: Vec<String>, journal: watch::Sender<Journal>) -> Self {
+        Self { tables, journal, sampler: Mutex::default() }
+    }
+
+    /// Copies a few rows and rejects, now and then. One batch for each table, rejects last.
+    pub(crate) fn take<'a>(
+        &self,
+        batches: &[RecordBatch],
+        reasons: impl Iterator<Item = &'a Reason>,
+        now: Timestamp,
+    ) {
+        let Some((rejects, tables)) = batches.split_last() else { return };
+        let filled = |(_, batch): &(usize, &RecordBatch)| batch.num_rows() > 0;
+        let tables = tables.iter().enumerate().filter(filled);
+        let (tables, reasons) = {
+            let mut sampler = self.sampler.lock().unwrap_or_else(PoisonError::into_inner);
+            let tables: Vec<_> =
+                tables.filter(|(table, _)| sampler.wants_rows(*table, now)).collect();
+            (tables, sampler.wanted(reasons, now))
+        };
+        for (table, batch) in tables {
+            let Some(name) = self.tables.get(table) else { continue };
+            self.journal.send_modify(|journal| journal.sample_rows(name, batch));
+        }
+        if !reasons.is_empty() {
+            self.journal.send_modify(|journal| journal.sample_rejects(&reasons, rejects));
+        }
+    }
+}
+
 /// Remembers when it looked last.
 #[derive(Debug, Default)]
-pub(crate) struct Sampler {
+struct Sampler {
     rows: BTreeMap<usize, Timestamp>,
     rejects: BTreeMap<Reason, Timestamp>,
 }
 
 impl Sampler {
     /// Whether the rows of table number `table` are worth a look now; if so they count as looked at.
-    pub(crate) fn wants_rows(&mut self, table: usize, now: Timestamp) -> bool {
+    fn wants_rows(&mut self, table: usize, now: Timestamp) -> bool {
         is_due(&mut self.rows, table, now)
     }
 
     /// Those of `reasons` that are worth a look now; they count as looked at.
-    pub(crate) fn wanted<'a>(
+    fn wanted<'a>(
         &mut self,
         reasons: impl Iterator<Item = &'a Reason>,
         now: Timestamp,

@@ -139,7 +139,8 @@ impl Fetcher {
     /// Delivers from what is in hand; `None` when nothing of it counts.
     fn deliver(&mut self, max: usize, tracker: &mut Tracker) -> Option<Taken> {
         let (fetched, spans) = self.current.as_mut()?;
-        let (mut runs, mut left, mut fault) = (Vec::new(), max, None);
+        let whole = spans.iter().map(|span| span.entries.len()).sum();
+        let (mut runs, mut left, mut fault) = (Vec::new(), fair(whole, max), None);
         while let Some(span) = spans.front_mut() {
             if self.turns.get(&span.partition) != Some(&span.turn) {
                 spans.pop_front();
@@ -185,6 +186,13 @@ impl Fetcher {
     }
 }
 
+/// How many of so many records to deliver at once, if there may be up to `max`: about as many each time, so that no small rest
+/// is left.
+fn fair(records: usize, max: usize) -> usize {
+    let deliveries = records.div_ceil(max.max(1)).max(1);
+    records.div_ceil(deliveries).min(max)
+}
+
 impl Drop for Fetcher {
     fn drop(&mut self) {
         self.shared.end();
@@ -199,5 +207,22 @@ impl Marks {
     /// Low and high; `None` before the partition's first fetch.
     pub(super) fn of(&self, partition: PartitionId) -> Option<(Offset, Offset)> {
         self.0.marks(partition)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_delivery_is_larger_than_allowed_or_much_smaller_than_another() {
+        let check = |records, max, each| assert_eq!(fair(records, max), each, "{records} of {max}");
+        check(0, 2_000, 0);
+        check(1, 2_000, 1);
+        check(2_000, 2_000, 2_000);
+        check(2_001, 2_000, 1_001);
+        check(4_600, 2_000, 1_534);
+        check(5, 1, 1);
+        check(5, 0, 0);
     }
 }
