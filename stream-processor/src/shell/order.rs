@@ -44,6 +44,8 @@ mod tests {
     use std::collections::BTreeSet;
     use std::thread;
 
+    use crossbeam_channel::unbounded;
+
     use super::*;
 
     #[test]
@@ -63,19 +65,24 @@ mod tests {
 
     #[test]
     fn threads_that_race_change_no_order() {
-        let (input_in, input) = bounded(4);
+        let (input_in, input) = unbounded();
+        (0..50_000).for_each(|number| input_in.send(number).unwrap());
+        drop(input_in);
         let (places_in, places) = bounded(4);
         let intake = Intake::<u32, (u32, thread::ThreadId)>::new(input, places_in);
         thread::scope(|scope| {
+            // Hangs up if an assertion fails, so that the threads end.
+            let places = places;
             for _ in 0..4 {
                 scope.spawn(|| {
                     while let Some((number, outcome)) = intake.take() {
-                        outcome.send((number, thread::current().id())).unwrap();
+                        if outcome.send((number, thread::current().id())).is_err() {
+                            break;
+                        }
                         thread::yield_now();
                     }
                 });
             }
-            scope.spawn(move || (0..50_000).for_each(|number| input_in.send(number).unwrap()));
             let mut workers = BTreeSet::new();
             for number in 0..50_000 {
                 let (found, worker) = places.recv().unwrap().recv().unwrap();
